@@ -1,1 +1,53 @@
-/// Placeholder.
+import Linux
+
+/// The guest's physical memory, as the host sees it: the only place that turns a guest address into
+/// host memory. Address and length are checked together, once, here.
+@safe
+public final class GuestMemory: Sendable {
+    /// A contiguous piece of guest-physical address space backed by a mapping.
+    public struct Region: Sendable {
+        /// First guest-physical address.
+        public let guestAddress: UInt64
+        public let mapping: Mapping
+        /// Where in the memory file the region starts, bytes.
+        public let fileOffset: Int
+
+        public var count: UInt64 { UInt64(mapping.count) }
+
+        public init(guestAddress: UInt64, mapping: Mapping, fileOffset: Int = 0) {
+            self.guestAddress = guestAddress
+            self.mapping = mapping
+            self.fileOffset = fileOffset
+        }
+    }
+
+    /// Sorted by address, not overlapping.
+    public let regions: [Region]
+
+    public init(regions: [Region]) {
+        self.regions = regions.sorted { $0.guestAddress < $1.guestAddress }
+    }
+
+    /// Fresh zeroed memory at the given guest addresses, all in one memory file.
+    public static func allocate(_ ranges: [(guestAddress: UInt64, count: Int)]) throws(SystemError) -> (memory: GuestMemory, file: Descriptor) {
+        let file = try makeMemoryFile("guest-memory", count: ranges.reduce(0) { $0 + $1.count })
+        var regions: [Region] = []
+        var fileOffset = 0
+        for range in ranges {
+            let mapping = try Mapping(file, offset: fileOffset, count: range.count, access: [.read, .write], sharing: .shared)
+            regions.append(Region(guestAddress: range.guestAddress, mapping: mapping, fileOffset: fileOffset))
+            fileOffset += range.count
+        }
+        return (GuestMemory(regions: regions), file)
+    }
+
+    /// The `count` bytes at `address`; refused unless they all lie in one region.
+    public func slice(_ address: UInt64, _ count: UInt64) throws(GuestMemoryError) -> GuestSlice {
+        for region in regions where address >= region.guestAddress {
+            let offset = address - region.guestAddress
+            guard offset <= region.count, count <= region.count - offset else { continue }
+            return unsafe GuestSlice(base: region.mapping.base + Int(offset), count: Int(count))
+        }
+        throw .outOfRange(address: address, count: count)
+    }
+}

@@ -1,0 +1,85 @@
+import CLinux
+import Glibc
+
+/// A checked piece of guest memory. The guest may change its bytes at any time: copy a value out
+/// before judging it, and never look twice.
+///
+/// A slice must not outlive the request it was made for. All integers are little-endian, as virtio 1.x
+/// and every x86 structure is.
+@safe
+public struct GuestSlice: @unchecked Sendable {
+    let base: UnsafeMutableRawPointer
+    /// Length in bytes.
+    public let count: Int
+
+    init(base: UnsafeMutableRawPointer, count: Int) {
+        unsafe self.base = base
+        self.count = count
+    }
+
+    /// The integer at `offset`; needs no alignment.
+    @inline(__always)
+    public func load<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type = T.self, at offset: Int = 0) throws(GuestMemoryError) -> T {
+        try checkRange(offset, MemoryLayout<T>.size)
+        return unsafe T(littleEndian: base.loadUnaligned(fromByteOffset: offset, as: T.self))
+    }
+
+    @inline(__always)
+    public func store<T: FixedWidthInteger & BitwiseCopyable>(_ value: T, at offset: Int = 0) throws(GuestMemoryError) {
+        try checkRange(offset, MemoryLayout<T>.size)
+        unsafe base.storeBytes(of: value.littleEndian, toByteOffset: offset, as: T.self)
+    }
+
+    /// A ring index: everything the guest wrote before it is visible after this.
+    @inline(__always)
+    public func loadAcquire(at offset: Int) throws(GuestMemoryError) -> UInt16 {
+        try checkRange(offset, 2)
+        return unsafe clinux_load_acquire(base + offset)
+    }
+
+    /// A ring index: everything written before is visible to the guest once it sees this.
+    @inline(__always)
+    public func storeRelease(_ value: UInt16, at offset: Int) throws(GuestMemoryError) {
+        try checkRange(offset, 2)
+        unsafe clinux_store_release(base + offset, value)
+    }
+
+    /// A copy of `count` bytes at `offset`.
+    public func bytes(at offset: Int = 0, count: Int) throws(GuestMemoryError) -> [UInt8] {
+        try checkRange(offset, count)
+        return unsafe [UInt8](UnsafeRawBufferPointer(start: base + offset, count: count))
+    }
+
+    /// Copies `bytes` to `offset`.
+    public func write(_ bytes: [UInt8], at offset: Int = 0) throws(GuestMemoryError) {
+        try write(bytes[...], at: offset)
+    }
+
+    /// Copies `bytes` to `offset`.
+    public func write(_ bytes: ArraySlice<UInt8>, at offset: Int = 0) throws(GuestMemoryError) {
+        try checkRange(offset, bytes.count)
+        unsafe bytes.withUnsafeBytes { source in
+            if let start = source.baseAddress { unsafe memcpy(base + offset, start, source.count) }
+        }
+    }
+
+    /// The part of `count` bytes at `offset`.
+    public func slice(at offset: Int, count: Int) throws(GuestMemoryError) -> GuestSlice {
+        try checkRange(offset, count)
+        return unsafe GuestSlice(base: base + offset, count: count)
+    }
+
+    @inline(__always)
+    private func checkRange(_ offset: Int, _ count: Int) throws(GuestMemoryError) {
+        guard offset >= 0, count >= 0, offset <= self.count, count <= self.count - offset else {
+            throw .outOfSlice(offset: offset, count: count, sliceCount: self.count)
+        }
+    }
+}
+
+/// A full memory barrier: what was stored before is visible before anything loaded after
+/// (virtio 1.2, 2.7.10: between publishing an index and reading the other side's event index).
+@inline(__always)
+public func memoryFence() {
+    clinux_fence()
+}

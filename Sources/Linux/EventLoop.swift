@@ -1,0 +1,84 @@
+import CLinux
+import Glibc
+
+/// An epoll loop owned by one thread: descriptors and what to do when they are ready.
+///
+/// Level-triggered, so a handler may do a bounded piece of work and return.
+public final class EventLoop {
+    public struct Interest: OptionSet, Sendable {
+        public let rawValue: UInt32
+        public init(rawValue: UInt32) { self.rawValue = rawValue }
+        public static let readable = Interest(rawValue: EPOLLIN.rawValue)
+        public static let writable = Interest(rawValue: EPOLLOUT.rawValue)
+        /// The peer closed its writing side.
+        public static let readClosed = Interest(rawValue: EPOLLRDHUP.rawValue)
+        /// Reported without being asked for.
+        public static let hangup = Interest(rawValue: EPOLLHUP.rawValue)
+        /// Reported without being asked for.
+        public static let error = Interest(rawValue: EPOLLERR.rawValue)
+    }
+
+    private struct Registration {
+        let descriptor: Descriptor
+        let generation: UInt32
+        let handler: (Interest) -> Void
+
+        var key: UInt64 { UInt64(generation) << 32 | UInt64(UInt32(bitPattern: descriptor.raw)) }
+    }
+
+    private let epoll: Descriptor
+    private var registrations: [Int32: Registration] = [:]
+    private var nextGeneration: UInt32 = 0
+    private var running = false
+    private var events = [clinux_epoll_event](repeating: clinux_epoll_event(), count: 64)
+
+    public init() throws(SystemError) {
+        epoll = Descriptor(adopting: try check(epoll_create1(O_CLOEXEC), "epoll_create"))
+    }
+
+    /// Calls `handler` whenever `descriptor` is ready for `interest`. One registration a descriptor.
+    public func add(_ descriptor: Descriptor, _ interest: Interest, _ handler: @escaping (Interest) -> Void) throws(SystemError) {
+        nextGeneration &+= 1
+        let registration = Registration(descriptor: descriptor, generation: nextGeneration, handler: handler)
+        try check(clinux_epoll_ctl(epoll.raw, EPOLL_CTL_ADD, descriptor.raw, interest.rawValue, registration.key), "epoll add")
+        registrations[descriptor.raw] = registration
+    }
+
+    /// Changes what is waited for; an empty set keeps the registration silent but for hang-ups.
+    public func modify(_ descriptor: Descriptor, _ interest: Interest) throws(SystemError) {
+        guard let registration = registrations[descriptor.raw] else { return }
+        try check(clinux_epoll_ctl(epoll.raw, EPOLL_CTL_MOD, descriptor.raw, interest.rawValue, registration.key), "epoll modify")
+    }
+
+    /// Forgets `descriptor`; does nothing if it is not known. The handler is not called again.
+    public func remove(_ descriptor: Descriptor) {
+        guard registrations.removeValue(forKey: descriptor.raw) != nil else { return }
+        _ = clinux_epoll_ctl(epoll.raw, EPOLL_CTL_DEL, descriptor.raw, 0, 0)
+    }
+
+    /// Waits at most `milliseconds` (−1: for ever) and runs the handlers of what is ready.
+    ///
+    /// - Returns: whether anything was ready.
+    @discardableResult
+    public func runOnce(milliseconds: Int32 = -1) throws(SystemError) -> Bool {
+        let count = try checkRetrying("epoll wait") { unsafe clinux_epoll_wait(epoll.raw, &events, Int32(events.count), milliseconds) }
+        for event in events.prefix(Int(count)) {
+            // A handler earlier in this batch may have removed the descriptor, or its number may be in use again.
+            let number = Int32(truncatingIfNeeded: event.data)
+            guard let registration = registrations[number], registration.key == event.data else { continue }
+            registration.handler(Interest(rawValue: event.events))
+        }
+        return count > 0
+    }
+
+    /// Runs until ``stop()``.
+    public func run() throws(SystemError) {
+        running = true
+        while running { try runOnce() }
+    }
+
+    /// Ends ``run()`` after the current batch. For the loop's own thread only.
+    public func stop() {
+        running = false
+    }
+}

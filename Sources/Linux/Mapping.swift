@@ -1,0 +1,46 @@
+import CLinux
+import Glibc
+
+/// A range of this process's address space, unmapped when its last owner lets go.
+@safe
+public final class Mapping: @unchecked Sendable {
+    public let base: UnsafeMutableRawPointer
+    /// Length in bytes.
+    public let count: Int
+
+    public struct Access: OptionSet, Sendable {
+        public let rawValue: Int32
+        public init(rawValue: Int32) { self.rawValue = rawValue }
+        public static let read = Access(rawValue: PROT_READ)
+        public static let write = Access(rawValue: PROT_WRITE)
+    }
+
+    public enum Sharing: Sendable {
+        case shared
+        /// Copy on write: the file never sees what is written here.
+        case `private`
+    }
+
+    /// Maps `count` bytes of `file` (or fresh zeroes) at `offset`.
+    public init(_ file: Descriptor?, offset: Int = 0, count: Int, access: Access, sharing: Sharing) throws(SystemError) {
+        var flags = sharing == .shared ? MAP_SHARED : MAP_PRIVATE
+        // Guest RAM is larger than what the guest touches: reserve nothing up front.
+        flags |= MAP_NORESERVE
+        if file == nil { flags |= MAP_ANONYMOUS }
+        let address = unsafe mmap(nil, count, access.rawValue, flags, file?.raw ?? -1, off_t(offset))
+        guard let address = unsafe address, unsafe address != MAP_FAILED else { throw SystemError.current("map \(count) bytes") }
+        unsafe self.base = address
+        self.count = count
+    }
+
+    deinit {
+        unsafe munmap(base, count)
+    }
+}
+
+/// An anonymous file in memory, `count` bytes of zeroes, which can be mapped by several processes.
+public func makeMemoryFile(_ name: String, count: Int) throws(SystemError) -> Descriptor {
+    let file = Descriptor(adopting: try check(unsafe memfd_create(name, UInt32(MFD_CLOEXEC)), "memfd_create"))
+    try check(ftruncate(file.raw, off_t(count)), "size memory file to \(count) bytes")
+    return file
+}

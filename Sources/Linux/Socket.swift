@@ -1,0 +1,109 @@
+import CLinux
+import Glibc
+
+/// An address a stream socket can have here.
+public enum SocketAddress: Equatable, Sendable {
+    /// A path, at most 107 bytes.
+    case unix(String)
+    /// A vsock context id and port.
+    case vsock(cid: UInt32, port: UInt32)
+
+    /// Any context id, for listening.
+    public static let anyCID: UInt32 = 0xffff_ffff
+    /// The host, seen from a guest.
+    public static let hostCID: UInt32 = 2
+
+    var family: Int32 {
+        switch self {
+        case .unix: AF_UNIX
+        case .vsock: AF_VSOCK
+        }
+    }
+
+    /// Calls `body` with the C address.
+    func withAddress(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32) throws(SystemError) -> Int32 {
+        switch self {
+        case .unix(let path):
+            var address = sockaddr_un()
+            address.sun_family = sa_family_t(AF_UNIX)
+            let bytes = Array(path.utf8)
+            guard bytes.count < 108 else { throw SystemError("socket path of \(bytes.count) bytes (107 at most): \(path)", .fileNameTooLong) }
+            unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: bytes) }
+            return unsafe withUnsafePointer(to: address) {
+                unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe body($0, socklen_t(MemoryLayout<sockaddr_un>.size)) }
+            }
+        case .vsock(let cid, let port):
+            var address = sockaddr_vm()
+            address.svm_family = sa_family_t(AF_VSOCK)
+            address.svm_cid = cid
+            address.svm_port = port
+            return unsafe withUnsafePointer(to: address) {
+                unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe body($0, socklen_t(MemoryLayout<sockaddr_vm>.size)) }
+            }
+        }
+    }
+}
+
+extension SocketAddress: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .unix(let path): path
+        case .vsock(let cid, let port): "vsock \(cid):\(port)"
+        }
+    }
+}
+
+extension Descriptor {
+    /// Which way of a connection to close.
+    public enum Direction: Sendable { case reading, writing, both }
+
+    /// A stream socket listening at `address`. A Unix path must not exist yet.
+    public static func listening(at address: SocketAddress, backlog: Int32 = 128) throws(SystemError) -> Descriptor {
+        let socket = try streamSocket(address.family)
+        try check(unsafe try address.withAddress { unsafe Glibc.bind(socket.raw, $0, $1) }, "bind \(address)")
+        try check(Glibc.listen(socket.raw, backlog), "listen at \(address)")
+        return socket
+    }
+
+    /// A stream socket connected to `address`; waits for the peer's listener to accept.
+    public static func connected(to address: SocketAddress) throws(SystemError) -> Descriptor {
+        let socket = try streamSocket(address.family)
+        try check(unsafe try address.withAddress { unsafe Glibc.connect(socket.raw, $0, $1) }, "connect to \(address)")
+        return socket
+    }
+
+    /// Two connected sockets; `SOCK_SEQPACKET` keeps message boundaries.
+    public static func socketPair(_ type: __socket_type = SOCK_STREAM) throws(SystemError) -> (Descriptor, Descriptor) {
+        var pair: [Int32] = [-1, -1]
+        try check(unsafe socketpair(AF_UNIX, Int32(type.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0, &pair), "socketpair")
+        return (Descriptor(adopting: pair[0]), Descriptor(adopting: pair[1]))
+    }
+
+    /// A pipe: the reading end, the writing end.
+    public static func pipe() throws(SystemError) -> (reading: Descriptor, writing: Descriptor) {
+        var pair: [Int32] = [-1, -1]
+        try check(unsafe pipe2(&pair, O_CLOEXEC), "pipe")
+        return (Descriptor(adopting: pair[0]), Descriptor(adopting: pair[1]))
+    }
+
+    /// Takes the next waiting connection.
+    public func accept() throws(SystemError) -> Descriptor {
+        Descriptor(
+            adopting: try checkRetrying("accept") { clinux_accept(raw) })
+    }
+
+    public func shutdown(_ direction: Direction) throws(SystemError) {
+        let how: Int32 =
+            switch direction {
+            case .reading: Int32(SHUT_RD)
+            case .writing: Int32(SHUT_WR)
+            case .both: Int32(SHUT_RDWR)
+            }
+        try check(Glibc.shutdown(raw, how), "shutdown")
+    }
+
+    private static func streamSocket(_ family: Int32) throws(SystemError) -> Descriptor {
+        let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        return Descriptor(adopting: try check(socket(family, type, 0), "socket"))
+    }
+}

@@ -1,0 +1,48 @@
+import CLinux
+import Glibc
+
+/// A POSIX thread with a name. Device and vCPU threads are these, never tasks of the concurrency pool.
+public final class Thread: @unchecked Sendable {
+    private var handle = pthread_t()
+
+    /// Starts `body` on a new thread called `name` (15 bytes at most are shown by ps).
+    public init(_ name: String, stackSize: Int = 256 << 10, _ body: @escaping @Sendable () -> Void) throws(SystemError) {
+        var attributes = pthread_attr_t()
+        unsafe pthread_attr_init(&attributes)
+        defer { unsafe pthread_attr_destroy(&attributes) }
+        unsafe pthread_attr_setstacksize(&attributes, stackSize)
+        let start = unsafe Unmanaged.passRetained(Start(name, body)).toOpaque()
+        let result = unsafe pthread_create(
+            &handle, &attributes,
+            { argument in
+                guard let argument = unsafe argument else { return nil }
+                let start = unsafe Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
+                unsafe clinux_set_thread_name(start.name)
+                start.body()
+                return nil
+            }, start)
+        if result != 0 {
+            unsafe Unmanaged<Start>.fromOpaque(start).release()
+            throw SystemError("start thread \(name)", Errno(rawValue: result))
+        }
+    }
+
+    /// Waits for the thread's end. Call once.
+    public func join() {
+        pthread_join(handle, nil)
+    }
+
+    /// Sends `signal` to this thread, which makes a blocking system call return `EINTR`.
+    public func interrupt(_ signal: Int32) {
+        pthread_kill(handle, signal)
+    }
+
+    private final class Start {
+        let name: String
+        let body: @Sendable () -> Void
+        init(_ name: String, _ body: @escaping @Sendable () -> Void) {
+            self.name = name
+            self.body = body
+        }
+    }
+}
