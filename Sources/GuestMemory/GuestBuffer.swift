@@ -20,6 +20,9 @@ public struct GuestBuffer: Sendable {
         for slice in slices { append(slice) }
     }
 
+    /// No slice at all, not even an empty one.
+    public var isEmpty: Bool { slices.isEmpty }
+
     /// Adds a slice at the end. The total cannot overflow: a chain holds at most 32,768 slices of 4 GiB.
     public mutating func append(_ slice: GuestSlice) {
         slices.append(slice)

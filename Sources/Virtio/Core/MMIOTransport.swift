@@ -1,0 +1,162 @@
+import GuestMemory
+import Linux
+import Synchronization
+
+/// A device behind virtio-mmio version 2 registers (virtio 1.2, 4.2).
+///
+/// Registers are read and written by vCPU threads under one lock. An access of odd size or at a hole
+/// reads as zero and writes nothing: a guest can break its device, never the VMM.
+public final class MMIOTransport: Sendable {
+    /// Bytes of address space.
+    public static let length: UInt64 = 0x1000
+    /// Offset of QueueNotify, where KVM's ioeventfds listen.
+    public static let queueNotifyOffset: UInt64 = 0x50
+    static let configurationOffset: UInt64 = 0x100
+
+    public let device: any VirtioDevice
+    public let interrupt: Interrupt
+    /// One a queue, signalled by KVM at a write of the queue's number to QueueNotify.
+    public let notifications: [EventDescriptor]
+
+    private let memory: GuestMemory
+    private let registers: Mutex<Registers>
+
+    public init(_ device: any VirtioDevice, memory: GuestMemory) throws(SystemError) {
+        self.device = device
+        self.memory = memory
+        interrupt = try Interrupt()
+        var notifications: [EventDescriptor] = []
+        for _ in device.queueSizes { notifications.append(try EventDescriptor()) }
+        self.notifications = notifications
+        registers = Mutex(Registers(queueCount: notifications.count))
+    }
+
+    /// A register read of 4 bytes, or a configuration read of 1, 2, 4 or 8.
+    public func read(_ offset: UInt64, count: Int) -> UInt64 {
+        if offset >= Self.configurationOffset { return readConfiguration(Int(offset - Self.configurationOffset), count) }
+        guard count == 4 else { return 0 }
+        return registers.withLock { UInt64(readRegister(offset, $0)) }
+    }
+
+    /// A register write of 4 bytes, or a configuration write.
+    public func write(_ offset: UInt64, _ value: UInt64, count: Int) {
+        if offset >= Self.configurationOffset { return writeConfiguration(Int(offset - Self.configurationOffset), value, count) }
+        guard count == 4 else { return }
+        registers.withLock { writeRegister(offset, UInt32(truncatingIfNeeded: value), &$0) }
+    }
+
+    /// Stops the device, as a driver's reset would; for tearing the machine down.
+    public func shutdown() {
+        registers.withLock { reset(&$0) }
+    }
+
+    // MARK: Registers
+
+    private func readRegister(_ offset: UInt64, _ state: Registers) -> UInt32 {
+        switch offset {
+        case 0x000: 0x7472_6976  // "virt"
+        case 0x004: 2
+        case 0x008: device.deviceID
+        case 0x00c: 0x6d76_6d6d  // "mmvm", vendor
+        case 0x010: offeredFeatures(state.deviceFeaturesSelector)
+        case 0x034: UInt32(state.selectedSize(device.queueSizes))
+        case 0x044: state.selected.map { $0.ready ? 1 : 0 } ?? 0
+        case 0x060: interrupt.status
+        case 0x070: UInt32(state.status.rawValue | (interrupt.isBroken ? DeviceStatus.needsReset.rawValue : 0))
+        // SHMLen and SHMBase of a region that does not exist read as all ones (4.2.2).
+        case 0x0b0, 0x0b4, 0x0b8, 0x0bc: .max
+        case 0x0fc: state.configurationGeneration
+        default: 0
+        }
+    }
+
+    private func writeRegister(_ offset: UInt64, _ value: UInt32, _ state: inout Registers) {
+        switch offset {
+        case 0x014: state.deviceFeaturesSelector = value
+        case 0x020: state.setDriverFeatures(value)
+        case 0x024: state.driverFeaturesSelector = value
+        case 0x030: state.queueSelector = value
+        case 0x038: state.configure { $0.size = UInt16(truncatingIfNeeded: value) }
+        case 0x044: state.setReady(value == 1, sizes: device.queueSizes)
+        // KVM answers notifications itself; this is for a host without ioeventfd and for tests.
+        case 0x050: if Int(value) < notifications.count { notifications[Int(value)].signal() }
+        case 0x064: interrupt.acknowledge(value)
+        case 0x070: writeStatus(DeviceStatus(rawValue: UInt8(truncatingIfNeeded: value)), &state)
+        case 0x080: state.configure { $0.descriptorTable.setLow(value) }
+        case 0x084: state.configure { $0.descriptorTable.setHigh(value) }
+        case 0x090: state.configure { $0.availableRing.setLow(value) }
+        case 0x094: state.configure { $0.availableRing.setHigh(value) }
+        case 0x0a0: state.configure { $0.usedRing.setLow(value) }
+        case 0x0a4: state.configure { $0.usedRing.setHigh(value) }
+        default: break
+        }
+    }
+
+    private func offeredFeatures(_ selector: UInt32) -> UInt32 {
+        let offered = device.features | Feature.transport
+        return switch selector {
+        case 0: UInt32(truncatingIfNeeded: offered)
+        case 1: UInt32(truncatingIfNeeded: offered >> 32)
+        default: 0
+        }
+    }
+
+    // MARK: Life cycle
+
+    private func writeStatus(_ status: DeviceStatus, _ state: inout Registers) {
+        if status.rawValue == 0 { return reset(&state) }
+        guard let next = state.status.advanced(to: status) else { return }
+        if next.contains(.featuresOK), !state.status.contains(.featuresOK) {
+            let offered = device.features | Feature.transport
+            // Leaving FEATURES_OK clear is how a device refuses a choice (3.1.1, step 5).
+            guard state.driverFeatures & ~offered == 0, state.driverFeatures & Feature.version1 != 0 else { return }
+        }
+        if next.contains(.driverOK), !state.status.contains(.driverOK) {
+            guard activate(state) else { return interrupt.signalBroken() }
+        }
+        state.status = next
+    }
+
+    private func activate(_ state: Registers) -> Bool {
+        do {
+            var queues: [Queue?] = []
+            for (index, slot) in state.queues.enumerated() {
+                guard slot.ready else {
+                    queues.append(nil)
+                    continue
+                }
+                queues.append(
+                    try Queue(
+                        slot.configuration, memory: memory, features: state.driverFeatures, notification: notifications[index],
+                        interrupt: interrupt))
+            }
+            try device.activate(Activation(features: state.driverFeatures, queues: queues, memory: memory, interrupt: interrupt))
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    private func reset(_ state: inout Registers) {
+        if state.status.contains(.driverOK) { device.reset() }
+        for notification in notifications { notification.drain() }
+        interrupt.reset()
+        state = Registers(queueCount: notifications.count)
+    }
+
+    // MARK: Configuration space
+
+    private func readConfiguration(_ offset: Int, _ count: Int) -> UInt64 {
+        let bytes = device.configuration
+        var value: UInt64 = 0
+        for index in 0..<min(max(count, 0), 8) where offset + index < bytes.count {
+            value |= UInt64(bytes[offset + index]) << UInt64(8 * index)
+        }
+        return value
+    }
+
+    private func writeConfiguration(_ offset: Int, _ value: UInt64, _ count: Int) {
+        guard (1...8).contains(count) else { return }
+        device.writeConfiguration((0..<count).map { UInt8(truncatingIfNeeded: value >> UInt64(8 * $0)) }, at: offset)
+    }
+}

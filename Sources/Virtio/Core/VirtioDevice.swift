@@ -1,0 +1,59 @@
+import GuestMemory
+import Linux
+
+/// What a device is to its transport: an id, features, a configuration space and queues.
+///
+/// Everything but ``activate(_:)`` and ``reset()`` may be called from any vCPU thread at any time.
+/// The transport serialises calls.
+public protocol VirtioDevice: AnyObject, Sendable {
+    /// Virtio 1.2, section 5: 1 network, 2 block, 3 console, 4 entropy, 19 socket, 26 file system, 27 pmem.
+    var deviceID: UInt32 { get }
+    /// For messages and thread names; at most 15 bytes.
+    var name: String { get }
+    /// Device-specific feature bits offered; the transport adds its own (``Feature``).
+    var features: UInt64 { get }
+    /// The most descriptors each queue may have: powers of two, at most 32,768.
+    var queueSizes: [UInt16] { get }
+    /// The device configuration space as the driver reads it.
+    var configuration: [UInt8] { get }
+    /// A driver's write to the configuration space; ignored unless the device has writable fields.
+    func writeConfiguration(_ bytes: [UInt8], at offset: Int)
+    /// The driver set DRIVER_OK: queues are frozen from here to the next reset.
+    func activate(_ activation: Activation) throws(SystemError)
+    /// Stops every worker and forgets the driver; returns when no thread touches guest memory any more.
+    func reset()
+}
+
+extension VirtioDevice {
+    public var configuration: [UInt8] { [] }
+    public func writeConfiguration(_ bytes: [UInt8], at offset: Int) {}
+}
+
+/// What a device gets at DRIVER_OK.
+public struct Activation {
+    /// Feature bits both sides accepted.
+    public let features: UInt64
+    /// One a queue of ``VirtioDevice/queueSizes``; nil where the driver left a queue unused.
+    public let queues: [Queue?]
+    public let memory: GuestMemory
+    public let interrupt: Interrupt
+
+    public func has(_ feature: UInt64) -> Bool { features & feature != 0 }
+
+    public init(features: UInt64, queues: [Queue?], memory: GuestMemory, interrupt: Interrupt) {
+        self.features = features
+        self.queues = queues
+        self.memory = memory
+        self.interrupt = interrupt
+    }
+}
+
+/// Transport and ring feature bits (virtio 1.2, section 6).
+public enum Feature {
+    public static let ringIndirectDescriptors: UInt64 = 1 << 28
+    public static let ringEventIndex: UInt64 = 1 << 29
+    public static let version1: UInt64 = 1 << 32
+
+    /// Offered by every device here.
+    public static let transport = ringIndirectDescriptors | ringEventIndex | version1
+}

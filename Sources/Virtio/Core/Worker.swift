@@ -1,0 +1,56 @@
+import Linux
+import Synchronization
+
+/// A device's own thread with an event loop: what reacts to queues, sockets and timers together.
+public final class DeviceThread: Sendable {
+    private let thread: Mutex<Thread?>
+    private let stopEvent: EventDescriptor
+
+    /// `setUp` runs on the new thread and registers what the device waits for. The loop runs until ``stop()``.
+    public init(_ name: String, _ setUp: @escaping @Sendable (EventLoop) throws -> Void) throws(SystemError) {
+        let stopEvent = try EventDescriptor()
+        self.stopEvent = stopEvent
+        let thread = try Thread(name) {
+            // Without its loop the device is silent, which a driver can only see as a time-out.
+            guard let loop = try? EventLoop() else { return }
+            do {
+                try loop.add(stopEvent.descriptor, .readable) { _ in loop.stop() }
+                try setUp(loop)
+                try loop.run()
+            } catch {}
+        }
+        self.thread = Mutex(thread)
+    }
+
+    /// Ends the loop and waits for the thread. Does nothing the second time. Never call it on the thread itself.
+    public func stop() {
+        stopEvent.signal()
+        thread.withLock {
+            $0?.join()
+            $0 = nil
+        }
+    }
+}
+
+extension Queue {
+    /// Requests handled before the thread looks at its other duties, such as being stopped: a driver
+    /// that refills the ring for ever must not hold it.
+    private static let batchLimit = 256
+
+    /// Handles the requests there are: `body` fills the chain's writable part and says how many bytes.
+    /// The driver is told once, after the last. On return either notifications are on, or there is more
+    /// to do and ``notification`` is signalled already.
+    public func processAll(_ chain: inout DescriptorChain, _ body: (inout DescriptorChain) -> UInt32) throws(QueueError) {
+        var left = Self.batchLimit
+        repeat {
+            try disableNotifications()
+            while left > 0, try pop(into: &chain) {
+                left -= 1
+                let written = body(&chain)
+                try push(chain.head, written: written)
+            }
+            try signalIfNeeded()
+            if left == 0 { return notification.signal() }
+        } while try enableNotifications()
+    }
+}
