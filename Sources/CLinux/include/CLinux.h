@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/fuse.h>
+#include "CKVM.h"
 #include <linux/kvm.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
