@@ -56,7 +56,7 @@ let package = Package(
             name: "Agent", dependencies: ["OCI", "AgentAPI", "TTRPC", "Linux", "CLinux", "CSeccomp", "CCapability"], path: "guest/Agent"),
         .executableTarget(name: "microvm-agent", dependencies: ["Agent"], path: "guest/microvm-agent"),
 
-        .testTarget(name: "LinuxTests", dependencies: ["Linux"]),
+        .testTarget(name: "LinuxTests", dependencies: ["Linux", "CLinux"]),
         .testTarget(name: "KVMTests", dependencies: ["KVM"]),
         .testTarget(name: "GuestMemoryTests", dependencies: ["GuestMemory"]),
         .target(name: "FakeDriver", dependencies: ["Virtio", "GuestMemory", "Linux"], path: "Tests/FakeDriver"),
@@ -66,7 +66,7 @@ let package = Package(
         .testTarget(name: "OCITests", dependencies: ["OCI"]),
         .testTarget(name: "TTRPCTests", dependencies: ["TTRPC", "Linux"]),
         .testTarget(name: "SandboxTests", dependencies: ["Sandbox", "OCI", "AgentAPI"]),
-        .testTarget(name: "AgentTests", dependencies: ["Agent", "OCI", "Linux"]),
+        .testTarget(name: "AgentTests", dependencies: ["Agent", "AgentAPI", "OCI", "TTRPC", "Linux", "CLinux"]),
         .testTarget(name: "CommandTests", dependencies: ["microvm"]),
     ]
 )

@@ -35,6 +35,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "Program.h"
+
 // A raw system call: the result, or -errno. Never touches errno, so it may run where the caller's
 // thread-local storage is somebody else's.
 static inline long clinux_syscall(long number, long a, long b, long c, long d, long e, long f) {
