@@ -18,6 +18,11 @@ public final class Descriptor: Sendable {
         _ = close(raw)
     }
 
+    /// The process's standard streams, never closed.
+    public static let standardInput = Descriptor(adopting: STDIN_FILENO)
+    public static let standardOutput = Descriptor(adopting: STDOUT_FILENO)
+    public static let standardError = Descriptor(adopting: STDERR_FILENO)
+
     /// Opens `path` relative to `directory` (or the working directory). `O_CLOEXEC` is added.
     public static func open(
         _ path: String, _ flags: Int32, mode: mode_t = 0, at directory: Descriptor? = nil
@@ -58,6 +63,16 @@ public final class Descriptor: Sendable {
     public func read(upTo count: Int) throws(SystemError) -> [UInt8] {
         var buffer = [UInt8](repeating: 0, count: count)
         let got = try read(into: &buffer)
+        buffer.removeLast(count - got)
+        return buffer
+    }
+
+    /// Reads at most `count` bytes at `position`, leaving the file offset alone.
+    public func read(upTo count: Int, at position: Int) throws(SystemError) -> [UInt8] {
+        var buffer = [UInt8](repeating: 0, count: count)
+        let got = try checkRetrying("read") {
+            unsafe buffer.withUnsafeMutableBytes { unsafe pread(raw, $0.baseAddress, $0.count, position) }
+        }
         buffer.removeLast(count - got)
         return buffer
     }

@@ -1,0 +1,29 @@
+import Virtio
+
+/// Which device answers at a guest-physical address outside memory.
+struct MMIOBus: Sendable {
+    private let transports: [MMIOTransport]
+
+    /// Devices one page apart from ``MemoryMap/mmioStart``.
+    init(_ transports: [MMIOTransport]) {
+        self.transports = transports
+    }
+
+    func read(_ address: UInt64, size: Int) -> UInt64 {
+        guard let (transport, offset) = find(address) else { return .max }
+        return transport.read(offset, count: size)
+    }
+
+    func write(_ address: UInt64, _ value: UInt64, size: Int) {
+        guard let (transport, offset) = find(address) else { return }
+        transport.write(offset, value, count: size)
+    }
+
+    private func find(_ address: UInt64) -> (MMIOTransport, UInt64)? {
+        guard address >= MemoryMap.mmioStart else { return nil }
+        let offset = address - MemoryMap.mmioStart
+        let index = offset / MemoryMap.mmioStride
+        guard index < transports.count else { return nil }
+        return (transports[Int(index)], offset % MemoryMap.mmioStride)
+    }
+}

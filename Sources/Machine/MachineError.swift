@@ -1,0 +1,23 @@
+import GuestMemory
+import KVM
+import Linux
+import Virtio
+
+/// Why a machine could not be built or run: which step, and the cause.
+public struct MachineError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// What was being done, in words a person can act on.
+    public let stage: String
+    public let cause: String
+
+    public init(_ stage: String, _ cause: String) {
+        self.stage = stage
+        self.cause = cause
+    }
+
+    public var description: String { "\(stage): \(cause)" }
+}
+
+/// Runs a step and names it in whatever it throws.
+func stage<Result>(_ name: String, _ body: () throws -> Result) throws(MachineError) -> Result {
+    do { return try body() } catch let error as MachineError { throw error } catch { throw MachineError(name, "\(error)") }
+}

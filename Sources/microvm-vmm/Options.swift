@@ -1,0 +1,86 @@
+import Linux
+import Machine
+
+/// What `microvm` tells its VMM: numbers and inherited descriptors, never a path a tenant chose.
+///
+/// Parsed here rather than by a library because argument parsers bring Foundation along, and every
+/// sandbox has one of these processes in memory.
+struct Options {
+    var cpus = 1
+    var memory = 128 << 20
+    var kernel: Descriptor?
+    var image: Descriptor?
+    var commandLine = ""
+    var control: Descriptor?
+    var vsock: Descriptor?
+    var vsockPath = ""
+    var console: Descriptor?
+    /// Nil: find out with a probe machine.
+    var softwareKVM: Bool?
+    var killWithParent = false
+
+    static let usage = """
+        usage: microvm-vmm --cpus N --memory BYTES --kernel-fd FD [OPTION…]
+
+        Runs one virtual machine; started by microvm, which hands it open files.
+
+          --cpus N             vCPUs, 1 to 16
+          --memory BYTES       guest RAM
+          --kernel-fd FD       an ELF vmlinux
+          --image-fd FD        the guest's root file system (EROFS), mapped read-only
+          --cmdline TEXT       added to the kernel's command line
+          --control-fd FD      SOCK_SEQPACKET socket for requests and events; the machine ends when it closes
+          --vsock-fd FD        listening Unix socket for host connections (CONNECT PORT)
+          --vsock-path PATH    guest connections to host port P go to the Unix socket PATH_P
+          --console-fd FD      where the guest's console is written
+          --host-kind KIND     hardware, or software where KVM interprets the guest kernel (default: probe)
+          --kill-with-parent   die when the parent does
+
+        Exit status: 0 guest switched off, 2 usage, 3 error, 4 guest panic, 5 guest reset, 6 triple fault.
+        """
+
+    struct UsageError: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    init(_ arguments: [String]) throws {
+        var rest = arguments[...]
+        while let flag = rest.popFirst() {
+            if flag == "--kill-with-parent" {
+                killWithParent = true
+                continue
+            }
+            guard let value = rest.popFirst() else { throw UsageError(description: "\(flag): value missing, or no such flag") }
+            switch flag {
+            case "--cpus": cpus = try number(flag, value, MachineConfiguration.cpuRange)
+            case "--memory": memory = try number(flag, value, MachineConfiguration.memoryRange)
+            case "--kernel-fd": kernel = try descriptor(flag, value)
+            case "--image-fd": image = try descriptor(flag, value)
+            case "--cmdline": commandLine = value
+            case "--control-fd": control = try descriptor(flag, value)
+            case "--vsock-fd": vsock = try descriptor(flag, value)
+            case "--vsock-path": vsockPath = value
+            case "--console-fd": console = try descriptor(flag, value)
+            case "--host-kind":
+                guard ["hardware", "software"].contains(value) else { throw UsageError(description: "\(flag): hardware or software, not \(value)") }
+                softwareKVM = value == "software"
+            default: throw UsageError(description: "\(flag): no such flag")
+            }
+        }
+        guard memory % 4096 == 0 else { throw UsageError(description: "--memory: \(memory) is no multiple of 4096") }
+    }
+}
+
+private func number(_ flag: String, _ value: String, _ range: ClosedRange<Int>) throws -> Int {
+    guard let number = Int(value), range.contains(number) else {
+        throw Options.UsageError(description: "\(flag): a number from \(range.lowerBound) to \(range.upperBound), not \(value)")
+    }
+    return number
+}
+
+private func descriptor(_ flag: String, _ value: String) throws -> Descriptor {
+    guard let number = Int32(value), number > 2 else { throw Options.UsageError(description: "\(flag): a descriptor above 2, not \(value)") }
+    let descriptor = Descriptor(adopting: number)
+    do { _ = try descriptor.status() } catch { throw Options.UsageError(description: "\(flag): \(value) is not open") }
+    return descriptor
+}
