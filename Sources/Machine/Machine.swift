@@ -113,16 +113,21 @@ public final class Machine: Sendable {
     }
 
     /// Runs the guest until it ends, on a thread a vCPU; returns when no thread of the machine is left.
-    public func run() throws(SystemError) -> EndReason {
+    ///
+    /// - Parameter profile: takes the boot CPU's RIP a thousand times a second.
+    public func run(profile: Profile? = nil) throws(SystemError) -> EndReason {
         try ignoreKickSignal()
         var threads: [Thread] = []
         for (index, runner) in runners.enumerated() {
             threads.append(
                 try Thread("vcpu \(index)") { [end] in
-                    if let reason = runner.run(isStopping: { end.reason != nil }) { end.set(reason) }
+                    let sampling = index == 0 ? profile : nil
+                    if let reason = runner.run(isStopping: { end.reason != nil }, profile: sampling) { end.set(reason) }
                 })
         }
+        let sampler = try profile?.start(kicking: threads[0], while: { [end] in end.reason == nil })
         let reason = end.wait()
+        sampler?.join()
         for vcpu in vcpus { vcpu.requestExit() }
         for thread in threads {
             thread.interrupt(VCPURunner.kickSignal)

@@ -38,7 +38,7 @@ final class VCPURunner: Sendable {
     }
 
     /// Runs until the machine is to end; nil if `isStopping` said so.
-    func run(isStopping: @Sendable () -> Bool) -> EndReason? {
+    func run(isStopping: @Sendable () -> Bool, profile: Profile?) -> EndReason? {
         while !isStopping() {
             do {
                 switch try vcpu.runUntilExit() {
@@ -47,7 +47,8 @@ final class VCPURunner: Sendable {
                     if let request = ports.write(port, data) { requested(request) }
                 case .mmioRead(let address, let size): vcpu.completeMMIORead(mmio.read(address, size: size))
                 case .mmioWrite(let address, let size, let value): mmio.write(address, value, size: size)
-                case .interrupted, .halt: continue
+                case .interrupted: if let profile { profile.record(try vcpu.registers().rip) }
+                case .halt: continue
                 case .shutdown: return .tripleFault
                 case .systemEvent(let type): return type == UInt32(KVM_SYSTEM_EVENT_SHUTDOWN) ? .powerOff : .reset
                 case .internalError(let suberror, let data):

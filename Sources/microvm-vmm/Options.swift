@@ -18,6 +18,7 @@ struct Options {
     /// Nil: find out with a probe machine.
     var softwareKVM: Bool?
     var killWithParent = false
+    var profile: Descriptor?
 
     static let usage = """
         usage: microvm-vmm --cpus N --memory BYTES --kernel-fd FD [OPTION…]
@@ -34,6 +35,7 @@ struct Options {
           --vsock-path PATH    guest connections to host port P go to the Unix socket PATH_P
           --console-fd FD      where the guest's console is written
           --host-kind KIND     hardware, or software where KVM interprets the guest kernel (default: probe)
+          --profile-fd FD      write the boot CPU's RIP, sampled every millisecond, a hexadecimal line each, at the end
           --kill-with-parent   die when the parent does
 
         Exit status: 0 guest switched off, 2 usage, 3 error, 4 guest panic, 5 guest reset, 6 triple fault.
@@ -61,6 +63,7 @@ struct Options {
             case "--vsock-fd": vsock = try descriptor(flag, value)
             case "--vsock-path": vsockPath = value
             case "--console-fd": console = try descriptor(flag, value)
+            case "--profile-fd": profile = try descriptor(flag, value)
             case "--host-kind":
                 guard ["hardware", "software"].contains(value) else { throw UsageError(description: "\(flag): hardware or software, not \(value)") }
                 softwareKVM = value == "software"

@@ -6,6 +6,7 @@ import Virtio
 /// One machine with the devices its options ask for.
 struct VMM {
     private let machine: Machine
+    private let profileOutput: Descriptor?
 
     init(_ options: Options) throws {
         guard let kernel = options.kernel else { throw Options.UsageError(description: "--kernel-fd is needed") }
@@ -14,12 +15,17 @@ struct VMM {
             cpus: options.cpus, memory: options.memory, kernel: kernel, image: options.image, commandLine: options.commandLine,
             softwareKVM: options.softwareKVM ?? false)
         let console = options.console
+        profileOutput = options.profile
         machine = try Machine(
             configuration, system: system, devices: { _ in [] },
             serialOutput: { byte in _ = try? console?.write([byte]) })
     }
 
     func run() throws -> EndReason {
-        try machine.run()
+        guard let profileOutput else { return try machine.run() }
+        let profile = Profile()
+        let reason = try machine.run(profile: profile)
+        try profileOutput.writeAll(profile.samples.map { String($0, radix: 16) + "\n" }.joined())
+        return reason
     }
 }
