@@ -41,7 +41,7 @@ let package = Package(
         .executableTarget(name: "microvm-vmm", dependencies: ["Machine", "Linux"]),
 
         // What host and guest say to each other.
-        .target(name: "OCI"),
+        .target(name: "OCI", dependencies: ["Linux"], swiftSettings: strict),
         .target(name: "TTRPC", dependencies: ["Linux", protobuf]),
         .target(name: "AgentAPI", dependencies: ["TTRPC", protobuf], exclude: ["agent.proto"]),
 
