@@ -17,6 +17,12 @@ die() {
     exit 1
 }
 
+# die_with CODE TEXT…: the same with an exit code that says which kind of failure.
+die_with() {
+    printf '%s: %s\n' "${0##*/}" "${*:2}" >&2
+    exit "$1"
+}
+
 # as_root COMMAND…: run it as root, by sudo when we are not.
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
@@ -42,6 +48,17 @@ need_packages() {
 apt_install() {
     as_root apt-get update -q &&
         as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
+}
+
+# locked NAME COMMAND…: one at a time among all that share this cache, so that nothing is built twice at once.
+locked() {
+    local lock status=0
+    mkdir -p "$cache_root"
+    exec {lock}>"$cache_root/$1.lock"
+    flock "$lock"
+    "${@:2}" || status=$?
+    exec {lock}>&-
+    return "$status"
 }
 
 # run_logged STAGE LOG COMMAND…: run COMMAND with its output in LOG. One line a stage; on a terminal the line
