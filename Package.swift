@@ -42,7 +42,7 @@ let package = Package(
 
         // What host and guest say to each other.
         .target(name: "OCI", dependencies: ["Linux"], swiftSettings: strict),
-        .target(name: "TTRPC", dependencies: ["Linux", protobuf]),
+        .target(name: "TTRPC", dependencies: ["Linux", protobuf], exclude: ["ttrpc.proto"]),
         .target(name: "AgentAPI", dependencies: ["TTRPC", protobuf], exclude: ["agent.proto"]),
 
         // The host side.

@@ -26,7 +26,19 @@ public final class EventLoop {
         var key: UInt64 { UInt64(generation) << 32 | UInt64(UInt32(bitPattern: descriptor.raw)) }
     }
 
+    /// A call that was scheduled; cancel it with it.
+    public struct Timer: Hashable, Sendable {
+        fileprivate let number: UInt64
+    }
+
+    private struct Scheduled {
+        let deadline: UInt64
+        let body: () -> Void
+    }
+
     private let epoll: Descriptor
+    private var scheduled: [Timer: Scheduled] = [:]
+    private var nextTimer: UInt64 = 0
     private var registrations: [Int32: Registration] = [:]
     private var nextGeneration: UInt32 = 0
     private var running = false
@@ -56,19 +68,55 @@ public final class EventLoop {
         _ = clinux_epoll_ctl(epoll.raw, EPOLL_CTL_DEL, descriptor.raw, 0, 0)
     }
 
-    /// Waits at most `milliseconds` (−1: for ever) and runs the handlers of what is ready.
+    /// Calls `body` once, `nanoseconds` from now, from ``runOnce(milliseconds:)``.
+    @discardableResult
+    public func schedule(afterNanoseconds nanoseconds: UInt64, _ body: @escaping () -> Void) -> Timer {
+        nextTimer &+= 1
+        let timer = Timer(number: nextTimer)
+        let (deadline, overflow) = monotonicNanoseconds().addingReportingOverflow(nanoseconds)
+        scheduled[timer] = Scheduled(deadline: overflow ? .max : deadline, body: body)
+        return timer
+    }
+
+    /// The call is not made; does nothing if it already was.
+    public func cancel(_ timer: Timer) {
+        scheduled[timer] = nil
+    }
+
+    /// Waits at most `milliseconds` (−1: for ever) and runs the handlers of what is ready, then the timers that are due.
     ///
-    /// - Returns: whether anything was ready.
+    /// - Returns: whether anything was ready or due.
     @discardableResult
     public func runOnce(milliseconds: Int32 = -1) throws(SystemError) -> Bool {
-        let count = try checkRetrying("epoll wait") { unsafe clinux_epoll_wait(epoll.raw, &events, Int32(events.count), milliseconds) }
+        let wait = millisecondsToWait(atMost: milliseconds)
+        let count = try checkRetrying("epoll wait") { unsafe clinux_epoll_wait(epoll.raw, &events, Int32(events.count), wait) }
         for event in events.prefix(Int(count)) {
             // A handler earlier in this batch may have removed the descriptor, or its number may be in use again.
             let number = Int32(truncatingIfNeeded: event.data)
             guard let registration = registrations[number], registration.key == event.data else { continue }
             registration.handler(Interest(rawValue: event.events))
         }
-        return count > 0
+        return runTimers() || count > 0
+    }
+
+    private func millisecondsToWait(atMost limit: Int32) -> Int32 {
+        guard let next = scheduled.values.lazy.map(\.deadline).min() else { return limit }
+        let now = monotonicNanoseconds()
+        // Rounded up: a timer woken too early would spin until it is due.
+        let wait = next > now ? Int32(clamping: (next - now).dividedRoundingUp(by: 1_000_000)) : 0
+        return limit < 0 ? wait : min(limit, wait)
+    }
+
+    private func runTimers() -> Bool {
+        guard !scheduled.isEmpty else { return false }
+        let now = monotonicNanoseconds()
+        let due = scheduled.filter { $0.value.deadline <= now }.sorted { $0.value.deadline < $1.value.deadline }
+        for (timer, _) in due {
+            // An earlier one may have cancelled it.
+            guard let call = scheduled.removeValue(forKey: timer) else { continue }
+            call.body()
+        }
+        return !due.isEmpty
     }
 
     /// Runs until ``stop()``.
@@ -80,5 +128,11 @@ public final class EventLoop {
     /// Ends ``run()`` after the current batch. For the loop's own thread only.
     public func stop() {
         running = false
+    }
+}
+
+extension UInt64 {
+    fileprivate func dividedRoundingUp(by divisor: UInt64) -> UInt64 {
+        self / divisor + (self % divisor == 0 ? 0 : 1)
     }
 }

@@ -1,1 +1,28 @@
 import Testing
+
+@testable import microvm
+
+@Suite struct CommandLineTests {
+    @Test(
+        "global options before the subcommand move behind it; others leave the line alone",
+        arguments: [
+            (["--root", "/r", "run", "b"], ["run", "--root", "/r", "b"]),
+            (["--log=/l", "--log-format", "json", "--debug", "run", "-b", "x", "id"], ["run", "--log=/l", "--log-format", "json", "--debug", "-b", "x", "id"]),
+            (["run", "--root", "/r", "b"], ["run", "--root", "/r", "b"]),
+            (["--help"], ["--help"]),
+            (["--root", "/r", "--help"], ["--root", "/r", "--help"]),
+            (["-v"], ["--version"]),
+            (["--root"], ["--root"]),
+            ([], []),
+        ])
+    func normalized(line: [String], wanted: [String]) {
+        #expect(CommandLineArguments.normalized(line) == wanted)
+    }
+
+    @Test("log lines are logrus text or JSON, with the message quoted")
+    func logLines() {
+        let line = LogLine(level: .error, message: "no \"such\"\nthing\u{1}", nanosecondsSinceEpoch: 1_700_000_000_999_999_999)
+        #expect(line.text(.text) == #"time="2023-11-14T22:13:20Z" level=error msg="no \"such\"\nthing\u0001""# + "\n")
+        #expect(line.text(.json) == #"{"level":"error","msg":"no \"such\"\nthing\u0001","time":"2023-11-14T22:13:20Z"}"# + "\n")
+    }
+}

@@ -1,0 +1,15 @@
+/// Where host and agent meet, and what they agree on.
+public enum AgentAddress {
+    /// Vsock port of ttrpc: the agent dials it on the host when it is ready, and listens on it in the guest.
+    public static let rpcPort: UInt32 = 1024
+    /// Vsock port in the guest of standard streams: eight bytes of stream id (little endian), then data.
+    public static let streamPort: UInt32 = 1025
+    /// Directory in the guest where share NAME appears as NAME.
+    public static let sharesDirectory = "/run/microvm/shares"
+}
+
+/// Versions of this interface that this build speaks.
+public enum AgentProtocol {
+    public static let minimum: UInt32 = 1
+    public static let maximum: UInt32 = 1
+}

@@ -1,0 +1,22 @@
+import Glibc
+
+/// Nanoseconds of `CLOCK_MONOTONIC`, the clock of every deadline and ledger entry.
+public func monotonicNanoseconds() -> UInt64 {
+    nanoseconds(of: CLOCK_MONOTONIC)
+}
+
+/// Nanoseconds of `CLOCK_PROCESS_CPUTIME_ID`: what this process has computed so far.
+public func processorNanoseconds() -> UInt64 {
+    nanoseconds(of: CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// Nanoseconds since the epoch, `CLOCK_REALTIME`.
+public func wallClockNanoseconds() -> UInt64 {
+    nanoseconds(of: CLOCK_REALTIME)
+}
+
+private func nanoseconds(of clock: clockid_t) -> UInt64 {
+    var now = timespec()
+    unsafe clock_gettime(clock, &now)
+    return UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
+}
