@@ -8,6 +8,14 @@ public func setEmptyHandler(_ signal: Int32) throws(SystemError) {
     try check(unsafe sigaction(signal, &action, nil), "set signal handler")
 }
 
+/// Lets `signal` reach the calling thread, which may have inherited a mask that blocks it.
+public func unblockSignal(_ signal: Int32) {
+    var set = sigset_t()
+    unsafe sigemptyset(&set)
+    unsafe sigaddset(&set, signal)
+    unsafe pthread_sigmask(SIG_UNBLOCK, &set, nil)
+}
+
 /// `count` bytes of the kernel's random generator.
 public func randomBytes(_ count: Int) throws(SystemError) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: count)

@@ -121,6 +121,8 @@ public final class Machine: Sendable {
         for (index, runner) in runners.enumerated() {
             threads.append(
                 try Thread("vcpu \(index)") { [end] in
+                    // A kick that stays pending would leave the thread in KVM_RUN for ever.
+                    unblockSignal(VCPURunner.kickSignal)
                     let sampling = index == 0 ? profile : nil
                     if let reason = runner.run(isStopping: { end.reason != nil }, profile: sampling) { end.set(reason) }
                 })
