@@ -16,6 +16,8 @@ public final class EventLoop {
         public static let hangup = Interest(rawValue: EPOLLHUP.rawValue)
         /// Reported without being asked for.
         public static let error = Interest(rawValue: EPOLLERR.rawValue)
+        /// Reports each change once, not as long as it lasts: the handler must remember what it left undone.
+        public static let edgeTriggered = Interest(rawValue: EPOLLET.rawValue)
     }
 
     private struct Registration {
@@ -42,6 +44,8 @@ public final class EventLoop {
     private var registrations: [Int32: Registration] = [:]
     private var nextGeneration: UInt32 = 0
     private var running = false
+    /// Runs once after the handlers of each batch: for work they all add to, such as one interrupt.
+    public var afterBatch: (() -> Void)?
     private var events = [clinux_epoll_event](repeating: clinux_epoll_event(), count: 64)
 
     public init() throws(SystemError) {
@@ -83,6 +87,16 @@ public final class EventLoop {
         scheduled[timer] = nil
     }
 
+    /// Forgets every descriptor, handler and timer, and with them what they hold.
+    public func removeAll() {
+        for registration in registrations.values {
+            _ = clinux_epoll_ctl(epoll.raw, EPOLL_CTL_DEL, registration.descriptor.raw, 0, 0)
+        }
+        registrations = [:]
+        scheduled = [:]
+        afterBatch = nil
+    }
+
     /// Waits at most `milliseconds` (−1: for ever) and runs the handlers of what is ready, then the timers that are due.
     ///
     /// - Returns: whether anything was ready or due.
@@ -96,7 +110,9 @@ public final class EventLoop {
             guard let registration = registrations[number], registration.key == event.data else { continue }
             registration.handler(Interest(rawValue: event.events))
         }
-        return runTimers() || count > 0
+        let timed = runTimers()
+        afterBatch?()
+        return timed || count > 0
     }
 
     private func millisecondsToWait(atMost limit: Int32) -> Int32 {

@@ -46,3 +46,11 @@ public final class Thread: @unchecked Sendable {
         }
     }
 }
+
+/// Keeps `signal` from the calling thread, and from threads and processes it starts.
+public func blockSignal(_ signal: Int32) {
+    var set = sigset_t()
+    unsafe sigemptyset(&set)
+    unsafe sigaddset(&set, signal)
+    unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
+}

@@ -33,6 +33,7 @@ public final class MMIOTransport: Sendable {
 
     /// A register read of 4 bytes, or a configuration read of 1, 2, 4 or 8.
     public func read(_ offset: UInt64, count: Int) -> UInt64 {
+        guard offset < Self.length else { return 0 }
         if offset >= Self.configurationOffset { return readConfiguration(Int(offset - Self.configurationOffset), count) }
         guard count == 4 else { return 0 }
         return registers.withLock { UInt64(readRegister(offset, $0)) }
@@ -40,6 +41,7 @@ public final class MMIOTransport: Sendable {
 
     /// A register write of 4 bytes, or a configuration write.
     public func write(_ offset: UInt64, _ value: UInt64, count: Int) {
+        guard offset < Self.length else { return }
         if offset >= Self.configurationOffset { return writeConfiguration(Int(offset - Self.configurationOffset), value, count) }
         guard count == 4 else { return }
         registers.withLock { writeRegister(offset, UInt32(truncatingIfNeeded: value), &$0) }

@@ -85,6 +85,11 @@ public final class Queue: @unchecked Sendable {
         }
     }
 
+    /// Gives back the last `count` chains popped, none of them pushed: they come again.
+    public func putBack(_ count: Int) {
+        nextAvailable &-= UInt16(truncatingIfNeeded: count)
+    }
+
     private struct Flags {
         static let next: UInt16 = 1
         static let write: UInt16 = 2
@@ -156,7 +161,13 @@ public final class Queue: @unchecked Sendable {
 
     /// Interrupts the driver if it wants to hear of what was pushed since the last call.
     public func signalIfNeeded() throws(QueueError) {
-        guard nextUsed != signalledUsed else { return }
+        if try takeSignal() { interrupt.signalQueue() }
+    }
+
+    /// Whether the driver wants to hear of what was pushed since the last call; the caller interrupts it
+    /// then, perhaps once for several queues.
+    public func takeSignal() throws(QueueError) -> Bool {
+        guard nextUsed != signalledUsed else { return false }
         // virtio 1.2, 2.7.7.2: the index must be visible before the driver's wish is read.
         memoryFence()
         let wanted: Bool
@@ -170,7 +181,7 @@ public final class Queue: @unchecked Sendable {
             }
         } catch { throw .memory(error) }
         signalledUsed = nextUsed
-        if wanted { interrupt.signalQueue() }
+        return wanted
     }
 
     // MARK: Notifications

@@ -9,18 +9,19 @@ struct DeviceStatus: OptionSet, Equatable, Sendable {
     static let needsReset = DeviceStatus(rawValue: 64)
     static let failed = DeviceStatus(rawValue: 128)
 
-    /// The bits a driver sets, in the only order it may set them.
+    /// The bits a driver sets, one at a time and in this order.
     private static let order: [DeviceStatus] = [.acknowledge, .driver, .featuresOK, .driverOK]
 
-    /// The status after a driver writes `wanted`, or nil if that write is illegal and changes nothing:
-    /// a bit cleared without a reset, or set before the one it follows.
+    /// The status after a driver writes `wanted`, or nil if that write is illegal and changes nothing.
+    ///
+    /// Legal is: what is set already, that and the next bit of the order, or that and FAILED, after
+    /// which only a reset helps. DEVICE_NEEDS_RESET is the device's own: a driver writes back what it read.
     func advanced(to wanted: DeviceStatus) -> DeviceStatus? {
-        let settable = wanted.subtracting(.needsReset)
-        guard settable.isSuperset(of: self) else { return nil }
-        for (earlier, later) in zip(Self.order, Self.order.dropFirst()) where settable.contains(later) && !settable.contains(earlier) {
-            return nil
-        }
-        return settable
+        let next = wanted.subtracting(.needsReset)
+        guard next.isSuperset(of: self), !contains(.failed) else { return nil }
+        let added = next.subtracting(self)
+        let legal = added.isEmpty || added == .failed || added == Self.order.first { !contains($0) }
+        return legal ? next : nil
     }
 }
 

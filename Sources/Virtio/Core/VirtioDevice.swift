@@ -30,7 +30,7 @@ extension VirtioDevice {
 }
 
 /// What a device gets at DRIVER_OK.
-public struct Activation {
+public struct Activation: Sendable {
     /// Feature bits both sides accepted.
     public let features: UInt64
     /// One a queue of ``VirtioDevice/queueSizes``; nil where the driver left a queue unused.

@@ -1,3 +1,4 @@
+import Glibc
 import Linux
 import Synchronization
 
@@ -13,8 +14,13 @@ public final class DeviceThread: Sendable {
         let thread = try Thread(name) {
             // Without its loop the device is silent, which a driver can only see as a time-out.
             guard let loop = try? EventLoop() else { return }
+            // Handlers refer to the loop and the loop to them: a driver that resets its device again
+            // and again must not leave one behind each time.
+            defer { loop.removeAll() }
+            // A socket's reader may be gone: that is EPIPE here, not the end of the VMM.
+            blockSignal(SIGPIPE)
             do {
-                try loop.add(stopEvent.descriptor, .readable) { _ in loop.stop() }
+                try loop.add(stopEvent.descriptor, .readable) { [unowned loop] _ in loop.stop() }
                 try setUp(loop)
                 try loop.run()
             } catch {}
