@@ -15,6 +15,13 @@ public func wallClockNanoseconds() -> UInt64 {
     nanoseconds(of: CLOCK_REALTIME)
 }
 
+/// How far `CLOCK_BOOTTIME` is ahead of `CLOCK_MONOTONIC`.
+func suspendedNanoseconds() -> UInt64 {
+    let monotonic = monotonicNanoseconds()
+    let boot = nanoseconds(of: CLOCK_BOOTTIME)
+    return boot > monotonic ? boot - monotonic : 0
+}
+
 private func nanoseconds(of clock: clockid_t) -> UInt64 {
     var now = timespec()
     unsafe clock_gettime(clock, &now)

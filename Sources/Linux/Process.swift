@@ -23,3 +23,25 @@ public func randomBytes(_ count: Int) throws(SystemError) -> [UInt8] {
     guard got == count else { throw SystemError("getrandom", .ioError) }
     return bytes
 }
+
+/// This process's effective user id.
+public func effectiveUserID() -> UInt32 { geteuid() }
+
+/// When this process began, on the clock of ``monotonicNanoseconds()``.
+///
+/// The kernel tells it in ticks of 10 ms (`/proc/self/stat`, starttime); what this process has computed so far
+/// narrows it down.
+public func processStartNanoseconds() -> UInt64 {
+    let now = monotonicNanoseconds()
+    let computed = now &- min(now, processorNanoseconds())
+    guard let file = try? Descriptor.open("/proc/self/stat", O_RDONLY), let bytes = try? file.read(upTo: 4096),
+        // The second field is in parentheses and may hold anything; starttime is the 22nd.
+        let end = bytes.lastIndex(of: UInt8(ascii: ")"))
+    else { return computed }
+    let fields = bytes[(end + 1)...].split(separator: UInt8(ascii: " "))
+    guard fields.count > 19, let ticks = UInt64(String(decoding: fields[19], as: UTF8.self)) else { return computed }
+    let tick = UInt64(1_000_000_000 / max(1, sysconf(Int32(_SC_CLK_TCK))))
+    // starttime counts on CLOCK_BOOTTIME, which is ahead by the time spent suspended.
+    let earliest = ticks &* tick &- min(ticks &* tick, suspendedNanoseconds())
+    return min(max(computed, earliest), earliest &+ tick)
+}

@@ -21,6 +21,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -58,6 +59,17 @@ static inline long clinux_syscall(long number, long a, long b, long c, long d, l
 
 static inline int clinux_ioctl(int fd, unsigned long request, uintptr_t argument) {
     return ioctl(fd, request, argument);
+}
+
+// The other end of a pseudo terminal's master, unlocked: its number, or -1.
+static inline int clinux_terminal_peer(int master) {
+    int unlocked = 0;
+    if (ioctl(master, TIOCSPTLCK, &unlocked) != 0) return -1;
+    return ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+}
+
+static inline int clinux_renameat2(int from, const char *name, int to, const char *new_name, unsigned flags) {
+    return renameat2(from, name, to, new_name, flags);
 }
 
 static inline int clinux_fcntl(int fd, int command, long argument) { return fcntl(fd, command, argument); }
