@@ -63,7 +63,7 @@ let package = Package(
         .testTarget(name: "FUSETests", dependencies: ["FUSE", "GuestMemory", "Linux"]),
         .testTarget(name: "VirtioTests", dependencies: ["Virtio", "FakeDriver", "GuestMemory", "Linux"]),
         .testTarget(name: "MachineTests", dependencies: ["Machine", "KVM", "Virtio", "GuestMemory", "Linux"]),
-        .testTarget(name: "OCITests", dependencies: ["OCI"]),
+        .testTarget(name: "OCITests", dependencies: ["OCI", "Linux"]),
         .testTarget(name: "TTRPCTests", dependencies: ["TTRPC", "Linux"]),
         .testTarget(name: "SandboxTests", dependencies: ["Sandbox", "OCI", "AgentAPI"]),
         .testTarget(name: "AgentTests", dependencies: ["Agent", "AgentAPI", "OCI", "TTRPC", "Linux", "CLinux"]),
