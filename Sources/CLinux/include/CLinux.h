@@ -6,6 +6,14 @@
 #define _GNU_SOURCE
 #endif
 
+// Glibc's module is compiled without _GNU_SOURCE, where fd_set names its member otherwise; clang rejects two
+// definitions, but only if it happens to meet both (a clean build failed, the next one did not).
+#include <features.h>
+#pragma push_macro("__USE_XOPEN")
+#undef __USE_XOPEN
+#include <sys/select.h>
+#pragma pop_macro("__USE_XOPEN")
+
 #include <asm/kvm_para.h>
 #include <errno.h>
 #include <fcntl.h>
