@@ -13,7 +13,7 @@ struct VMM {
         let system = try System()
         let configuration = MachineConfiguration(
             cpus: options.cpus, memory: options.memory, kernel: kernel, image: options.image, commandLine: options.commandLine,
-            softwareKVM: options.softwareKVM ?? false)
+            softwareKVM: try options.softwareKVM ?? (HostProbe.run(system).kind == .software))
         let console = options.console
         profileOutput = options.profile
         machine = try Machine(
