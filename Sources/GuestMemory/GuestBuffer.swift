@@ -129,6 +129,19 @@ public struct GuestBuffer: Sendable {
         return moved
     }
 
+    /// Fills at most `count` bytes from the kernel's random generator: how many came.
+    public mutating func fillWithRandomBytes(count: Int) throws(SystemError) -> Int {
+        var filled = 0
+        while filled < count, remaining > 0 {
+            let slice = slices[index]
+            let part = min(slice.count - offset, count - filled)
+            let got = try checkRetrying("getrandom") { unsafe getrandom(slice.base + offset, part, 0) }
+            advance(got)
+            filled += got
+        }
+        return filled
+    }
+
     /// Slices handed to one system call (IOV_MAX); a longer transfer comes back short, as files do.
     private static let maximumVectors = 1024
 

@@ -109,6 +109,22 @@ public final class Descriptor: Sendable {
         try writeAll(Array(text.utf8))
     }
 
+    /// Writes what the file takes at `position`: how many bytes went. A file opened with `O_APPEND` appends.
+    public func write(_ bytes: some RandomAccessCollection<UInt8>, at position: Int) throws(SystemError) -> Int {
+        let taken = bytes.withContiguousStorageIfAvailable { buffer -> Result<Int, SystemError> in
+            Result { () throws(SystemError) -> Int in
+                try checkRetrying("write") { unsafe pwrite(raw, buffer.baseAddress, buffer.count, position) }
+            }
+        }
+        if let taken { return try taken.get() }
+        return try write(Array(bytes), at: position)
+    }
+
+    /// Cuts or extends the file to `count` bytes.
+    public func truncate(to count: Int) throws(SystemError) {
+        try checkRetrying("truncate") { ftruncate(raw, off_t(count)) }
+    }
+
     private func writeOnce(_ base: UnsafePointer<UInt8>?, _ count: Int) -> Result<Int, SystemError> {
         Result { () throws(SystemError) -> Int in try checkRetrying("write") { unsafe Glibc.write(raw, base, count) } }
     }
@@ -116,4 +132,8 @@ public final class Descriptor: Sendable {
 
 private func openAt(_ directory: Int32, _ path: String, _ flags: Int32, _ mode: mode_t) -> Int32 {
     unsafe Glibc.openat(directory, path, flags, mode)
+}
+
+extension stat {
+    public var isRegularFile: Bool { st_mode & S_IFMT == S_IFREG }
 }

@@ -147,6 +147,14 @@ public final class EventLoop {
     }
 }
 
+extension Descriptor {
+    /// Whether reading or writing would find something to do, without waiting.
+    public func isReady(for interest: EventLoop.Interest) -> Bool {
+        var poller = pollfd(fd: raw, events: Int16(truncatingIfNeeded: interest.rawValue), revents: 0)
+        return unsafe poll(&poller, 1, 0) == 1
+    }
+}
+
 extension UInt64 {
     fileprivate func dividedRoundingUp(by divisor: UInt64) -> UInt64 {
         self / divisor + (self % divisor == 0 ? 0 : 1)

@@ -38,6 +38,20 @@ public final class DeviceThread: Sendable {
     }
 }
 
+extension EventLoop {
+    /// Calls `handle` whenever the driver notifies `queue`. A driver that breaks the ring's rules is asked
+    /// for a reset and not heard until then.
+    func serve(_ queue: Queue, _ interrupt: Interrupt, _ handle: @escaping () throws(QueueError) -> Void) throws(SystemError) {
+        try add(queue.notification.descriptor, .readable) { [unowned self] _ in
+            queue.notification.drain()
+            do { try handle() } catch {
+                interrupt.signalBroken()
+                remove(queue.notification.descriptor)
+            }
+        }
+    }
+}
+
 extension Queue {
     /// Requests handled before the thread looks at its other duties, such as being stopped: a driver
     /// that refills the ring for ever must not hold it.
