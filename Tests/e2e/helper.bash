@@ -1,0 +1,99 @@
+# shellcheck shell=bash disable=SC2154
+# Loaded by every test file: bundles, the program under test, and proof that nothing is left.
+
+bats_require_minimum_version 1.5.0
+
+: "${MICROVM_DIST:=$BATS_TEST_DIRNAME/../../.cache/dist}"
+microvm_program=$MICROVM_DIST/bin/microvm
+
+# Each file has a state directory, so that files do not see each other's sandboxes.
+setup_file_common() {
+    export STATE=$BATS_FILE_TMPDIR/state
+    export ROOTFS=$BATS_FILE_TMPDIR/rootfs
+    make_rootfs "$ROOTFS"
+}
+
+setup_common() {
+    BUNDLE=$BATS_TEST_TMPDIR/bundle
+    make_bundle "$BUNDLE"
+    things_before=$(things)
+}
+
+# microvm ARGUMENT…: the program, with this file's state directory; nothing here takes longer than a minute.
+microvm() {
+    timeout --foreground "${MICROVM_TIMEOUT:-60}" "$microvm_program" --root "$STATE" "$@"
+}
+
+# busybox and every name it answers to.
+make_rootfs() {
+    local name
+    mkdir -p "$1"/{bin,sbin,proc,sys,dev,tmp,etc,root,mnt}
+    cp /bin/busybox "$1/bin/busybox"
+    for name in $(/bin/busybox --list); do ln -sf busybox "$1/bin/$name"; done
+    printf 'root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/:/bin/sh\n' >"$1/etc/passwd"
+    printf 'root:x:0:\nuser:x:1000:\n' >"$1/etc/group"
+}
+
+# make_bundle DIR: a default spec without a terminal, on a root file system of its own.
+make_bundle() {
+    mkdir -p "$1"
+    cp -a "$ROOTFS" "$1/rootfs"
+    "$microvm_program" spec --bundle "$1"
+    configure "$1" '.process.terminal = false | .process.args = ["true"] | .root.readonly = false'
+}
+
+# configure DIR FILTER [JQ-ARGUMENT…]: edits its config.json.
+configure() {
+    local config=$1/config.json
+    jq "${@:3}" "$2" "$config" >"$config.new" && mv "$config.new" "$config"
+}
+
+# command_is ARGUMENT…: what the bundle runs.
+command_is() {
+    configure "$BUNDLE" '.process.args = $ARGS.positional' --args "$@"
+}
+
+# script_is TEXT: the bundle runs this shell script.
+script_is() {
+    command_is sh -c "$1"
+}
+
+# all_capabilities: what `--privileged` gives.
+all_capabilities() {
+    local all
+    all=$(capsh --print 2>/dev/null | sed -n 's/^Bounding set *=//p')
+    [ -n "$all" ] || all=cap_sys_admin,cap_sys_ptrace,cap_mknod,cap_net_admin
+    configure "$BUNDLE" '($all | ascii_upcase | split(",")) as $c
+        | .process.capabilities = {bounding: $c, effective: $c, permitted: $c}
+        | .linux.maskedPaths = [] | .linux.readonlyPaths = []' --arg all "$all"
+}
+
+# Everything a sandbox could leave behind, one line each.
+things() {
+    pgrep -a '^microvm' | sed 's/^[0-9]* //' | sort
+    wc -l </proc/self/mountinfo
+    find /sys/fs/cgroup -type d -name '*microvm*' 2>/dev/null
+    find "$STATE" -mindepth 1 -maxdepth 1 ! -name '.*' 2>/dev/null
+}
+
+# nothing_left: as before the test; a process that was told to end gets five seconds.
+nothing_left() {
+    local now
+    for _ in {1..50}; do
+        now=$(things)
+        [ "$now" = "$things_before" ] && return
+        sleep 0.1
+    done
+    diff <(echo "$things_before") <(echo "$now") >&2
+    return 1
+}
+
+# wait_for SECONDS COMMAND…: until it succeeds.
+wait_for() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        ((SECONDS < end)) || return 1
+        sleep 0.1
+    done
+}

@@ -1,0 +1,153 @@
+#!/usr/bin/env bats
+# microvm run: what a container sees, and what its caller gets back.
+# shellcheck disable=SC2016,SC2154 # the guest expands; bats and the helper assign
+load helper
+
+setup_file() { setup_file_common; }
+setup() { setup_common; }
+teardown() { nothing_left; }
+
+@test "the container runs in a kernel of its own" {
+    script_is 'cat /proc/sys/kernel/random/boot_id; uname -r'
+    run -0 --separate-stderr microvm run "$BUNDLE"
+    [ "${lines[0]}" != "$(cat /proc/sys/kernel/random/boot_id)" ]
+    [[ ${lines[0]} =~ ^[0-9a-f]{8}-[0-9a-f-]{27}$ ]]
+    [[ ${lines[1]} == *-microvm ]]
+}
+
+@test "its exit code is the command's own" {
+    script_is 'exit 42'
+    run -42 microvm run "$BUNDLE"
+}
+
+@test "an end by signal is 128 and the signal" {
+    script_is 'kill -9 $$'
+    run -137 microvm run "$BUNDLE"
+}
+
+@test "stdout and stderr stay apart" {
+    script_is 'echo out; echo err >&2'
+    run -0 --separate-stderr microvm run "$BUNDLE"
+    [ "$output" = out ]
+    [ "$stderr" = err ]
+}
+
+@test "stdin arrives, and its end too" {
+    command_is wc -c
+    run -0 microvm run "$BUNDLE" < <(head -c 100000 /dev/zero)
+    [ "$output" = 100000 ]
+}
+
+@test "the process is as the spec says: environment, directory, user, groups, umask, limits, hostname" {
+    configure "$BUNDLE" '.hostname = "pod-1"
+        | .process.env += ["GREETING=hello world"]
+        | .process.cwd = "/tmp"
+        | .process.user = {uid: 1000, gid: 1000, additionalGids: [7, 8], umask: 63}
+        | .process.rlimits = [{type: "RLIMIT_NOFILE", soft: 77, hard: 99}]'
+    script_is 'echo "$GREETING"; pwd; id -u; id -G; umask; ulimit -n; ulimit -Hn; hostname; echo $$'
+    run -0 --separate-stderr microvm run "$BUNDLE"
+    [ "${lines[*]}" = 'hello world /tmp 1000 1000 7 8 0077 77 99 pod-1 1' ]
+}
+
+@test "capabilities, no_new_privs and seccomp are the spec's" {
+    configure "$BUNDLE" '.process.noNewPrivileges = true
+        | .process.capabilities = {bounding: ["CAP_KILL"], effective: ["CAP_KILL"], permitted: ["CAP_KILL"]}
+        | .linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW", architectures: ["SCMP_ARCH_X86_64"],
+            syscalls: [{names: ["mkdir", "mkdirat"], action: "SCMP_ACT_ERRNO", errnoRet: 95}]}'
+    script_is 'grep -E "^(CapEff|CapBnd|NoNewPrivs|Seccomp):" /proc/self/status | tr -s "\t" " "; mkdir /tmp/x 2>&1'
+    run -1 --separate-stderr microvm run "$BUNDLE"
+    [[ $output == *'CapEff: 0000000000000020'* ]]
+    [[ $output == *'CapBnd: 0000000000000020'* ]]
+    [[ $output == *'NoNewPrivs: 1'* ]]
+    [[ $output == *'Seccomp: 2'* ]]
+    [[ $output == *'not supported'* ]]
+}
+
+@test "the root file system is the bundle's, both ways" {
+    echo from-host >"$BUNDLE/rootfs/in"
+    script_is 'cat /in; echo from-guest >/out; chmod 640 /out; ln -s out /link'
+    run -0 microvm run "$BUNDLE"
+    [ "$output" = from-host ]
+    [ "$(cat "$BUNDLE/rootfs/out")" = from-guest ]
+    [ "$(stat -c %a "$BUNDLE/rootfs/out")" = 640 ]
+    [ "$(readlink "$BUNDLE/rootfs/link")" = out ]
+}
+
+@test "a read-only root cannot be written" {
+    configure "$BUNDLE" '.root.readonly = true'
+    script_is 'echo x >/file'
+    run ! microvm run "$BUNDLE"
+    [ ! -e "$BUNDLE/rootfs/file" ]
+}
+
+@test "bind mounts: directories and files, writable and read-only" {
+    mkdir "$BATS_TEST_TMPDIR/volume"
+    echo content >"$BATS_TEST_TMPDIR/file"
+    configure "$BUNDLE" '.mounts += [
+        {destination: "/volume", source: $volume, options: ["rbind", "rw"]},
+        {destination: "/volume-ro", source: $volume, options: ["rbind", "ro"]},
+        {destination: "/etc/the-file", source: $file, options: ["bind", "ro"]}]' \
+        --arg volume "$BATS_TEST_TMPDIR/volume" --arg file "$BATS_TEST_TMPDIR/file"
+    script_is 'cat /etc/the-file; echo new >/volume/new && cat /volume-ro/new; echo no >/volume-ro/no || echo refused'
+    run -0 --separate-stderr microvm run "$BUNDLE"
+    [ "${lines[*]}" = 'content new refused' ]
+    [ "$(cat "$BATS_TEST_TMPDIR/volume/new")" = new ]
+}
+
+@test "tmpfs, proc, sysfs, devices and their options" {
+    configure "$BUNDLE" '.mounts += [{destination: "/scratch", type: "tmpfs", source: "tmpfs", options: ["nosuid", "noexec", "size=1m", "mode=1777"]}]'
+    script_is 'grep " /scratch " /proc/mounts; ls -d /proc/1 /sys/kernel; echo x >/dev/null; head -c 4 /dev/zero | wc -c; ls -l /dev/fd'
+    run -0 --separate-stderr microvm run "$BUNDLE"
+    [[ ${lines[0]} == *noexec* && ${lines[0]} == *size=1024k* && ${lines[0]} == *mode=1777* ]]
+    [[ $output == *' /dev/fd -> '* ]]
+}
+
+@test "--cpus and --memory are what the guest has" {
+    script_is 'nproc; grep MemTotal /proc/meminfo | tr -s " " | cut -d " " -f 2'
+    run -0 --separate-stderr microvm run --cpus 2 --memory 256M "$BUNDLE"
+    [ "${lines[0]}" = 2 ]
+    ((lines[1] > 180000 && lines[1] <= 262144))
+}
+
+@test "a memory limit of the spec ends what exceeds it" {
+    configure "$BUNDLE" '.linux.resources.memory.limit = 16777216 | .linux.resources.memory.swap = 16777216'
+    script_is 'head -c 64m /dev/zero | tail'
+    run ! microvm run "$BUNDLE"
+}
+
+@test "SIGTERM is forwarded, and the container's answer comes back" {
+    script_is 'trap "echo caught; exit 7" TERM; echo ready; while :; do sleep 0.1; done'
+    microvm run "$BUNDLE" >"$BATS_TEST_TMPDIR/out" 3>&- &
+    wait_for 50 grep -q ready "$BATS_TEST_TMPDIR/out"
+    pkill -TERM -f "^$microvm_program .* run $BUNDLE"
+    run -7 wait $!
+    grep -q caught "$BATS_TEST_TMPDIR/out"
+}
+
+@test "a spec with a terminal gives one, with its size, and the settings come back" {
+    configure "$BUNDLE" '.process.terminal = true'
+    script_is 'tty; stty size; exit 3'
+    run python3 - "$microvm_program" "$STATE" "$BUNDLE" <<'EOF'
+import fcntl, os, pty, struct, sys, termios
+program, state, bundle = sys.argv[1:]
+pid, master = pty.fork()
+if pid == 0:
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
+    before = termios.tcgetattr(0)
+    child = os.spawnv(os.P_WAIT, program, [program, "--root", state, "run", bundle])
+    print("restored", termios.tcgetattr(0) == before, "status", child)
+    sys.stdout.flush()
+    os._exit(0)
+data = b""
+while True:
+    try: part = os.read(master, 4096)
+    except OSError: break
+    if not part: break
+    data += part
+os.waitpid(pid, 0)
+print(data.decode())
+EOF
+    [[ $output == *'/dev/'* ]]
+    [[ $output == *'33 77'* ]]
+    [[ $output == *'restored True status 3'* ]]
+}
