@@ -7,9 +7,9 @@ setup_file() { setup_file_common; }
 setup() { setup_common; }
 teardown() { nothing_left; }
 
-# started TEXT…: run the bundle in the background until it has printed "ready".
+# start: run the bundle in the background until it has printed "ready".
 start() {
-    microvm run "$@" "$BUNDLE" >"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/err" 3>&- &
+    microvm run "$BUNDLE" >"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/err" 3>&- &
     runner=$!
     wait_for 50 grep -q ready "$BATS_TEST_TMPDIR/out"
 }
