@@ -45,14 +45,6 @@ public enum HostProbe {
     ///
     /// - Throws: if KVM cannot make or run a machine at all.
     public static func run(_ system: System) throws(SystemError) -> Result {
-        // 4,000 rounds are some milliseconds of interpreting, but too short to time a CPU.
-        let first = try measure(system, rounds: 4_000)
-        if first.instructionsPerSecond < slowestHardware { return first }
-        return try measure(system, rounds: 4_000_000)
-    }
-
-    /// POPCNT, then `rounds` times DEC and JNZ.
-    private static func measure(_ system: System, rounds: UInt32) throws(SystemError) -> Result {
         let machine = try system.createVirtualMachine()
         // What KVM keeps to itself on Intel hosts lies anywhere outside the guest's two pages.
         try machine.setTSSAddress(0xfffb_d000)
@@ -61,28 +53,42 @@ public enum HostProbe {
         try machine.setMemoryRegion(slot: 0, guestAddress: 0, mapping: memory)
         let vcpu = try machine.createVCPU(0)
         try vcpu.setCPUID(try system.supportedCPUID())
-
-        let popcnt: [UInt8] = [0xf3, 0x0f, 0xb8, 0xc3]  // popcnt eax, ebx
-        let halt: [UInt8] = [0xf4]
-        let load = [0xb9] + (0..<4).map { UInt8(truncatingIfNeeded: rounds >> (8 * $0)) }  // mov ecx, rounds
-        let loop: [UInt8] = [0x49, 0x75, 0xfd]  // dec ecx; jnz −3
-        let code = popcnt + halt + load + loop + halt
-        for (offset, byte) in code.enumerated() {
+        for (offset, byte) in (popcnt + halt + loop + halt).enumerated() {
             unsafe memory.base.storeBytes(of: byte, toByteOffset: Int(codeAddress) + offset, as: UInt8.self)
         }
 
         try enterProtectedMode(vcpu)
-        let completesPopcnt = try runToHalt(vcpu)
-        try setInstructionPointer(of: vcpu, to: codeAddress + UInt64(popcnt.count + halt.count))
-        // Not the clock on the wall: other load would make a CPU look interpreted.
-        let start = processorNanoseconds()
-        guard try runToHalt(vcpu) else { throw SystemError("probe the host's KVM: the guest stopped in its loop", .ioError) }
-        let nanoseconds = max(1, processorNanoseconds() &- start)
-        return Result(completesPopcnt: completesPopcnt, instructionsPerSecond: 2 * UInt64(rounds) * 1_000_000_000 / nanoseconds)
+        let completesPopcnt = try runToHalt(vcpu, from: codeAddress, rounds: 0)
+        // Entering and leaving a guest costs up to some milliseconds, so the loop grows until that is little.
+        var rounds: UInt64 = 4_000
+        while true {
+            let start = processorNanoseconds()
+            guard try runToHalt(vcpu, from: codeAddress + UInt64(popcnt.count + halt.count), rounds: rounds) else {
+                throw SystemError("probe the host's KVM: the guest stopped in its loop", .ioError)
+            }
+            // Not the clock on the wall: other load would make a CPU look interpreted.
+            let nanoseconds = max(1, processorNanoseconds() &- start)
+            if nanoseconds > enoughNanoseconds || rounds > mostRounds {
+                return Result(completesPopcnt: completesPopcnt, instructionsPerSecond: 2 * rounds * 1_000_000_000 / nanoseconds)
+            }
+            rounds *= 8
+        }
     }
 
+    private static let popcnt: [UInt8] = [0xf3, 0x0f, 0xb8, 0xc3]  // popcnt eax, ebx
+    private static let halt: [UInt8] = [0xf4]
+    private static let loop: [UInt8] = [0x49, 0x75, 0xfd]  // dec ecx; jnz −3
+
+    private static let enoughNanoseconds: UInt64 = 20_000_000
+    private static let mostRounds: UInt64 = 10_000_000
+
     /// Whether the guest came to its HLT; false if KVM could not execute an instruction.
-    private static func runToHalt(_ vcpu: VCPU) throws(SystemError) -> Bool {
+    private static func runToHalt(_ vcpu: VCPU, from address: UInt64, rounds: UInt64) throws(SystemError) -> Bool {
+        var registers = kvm_regs()
+        registers.rip = address
+        registers.rcx = rounds
+        registers.rflags = 2
+        try vcpu.setRegisters(registers)
         for _ in 0..<exitLimit {
             switch try vcpu.runUntilExit() {
             case .halt: return true
@@ -116,13 +122,5 @@ public enum HostProbe {
         special.ss = data
         special.cr0 |= 1  // PE
         try vcpu.setSpecialRegisters(special)
-        try setInstructionPointer(of: vcpu, to: codeAddress)
-    }
-
-    private static func setInstructionPointer(of vcpu: VCPU, to address: UInt64) throws(SystemError) {
-        var registers = kvm_regs()
-        registers.rip = address
-        registers.rflags = 2
-        try vcpu.setRegisters(registers)
     }
 }

@@ -88,6 +88,13 @@ extension VCPU {
         return value.nr_xcrs > 0 ? value.xcrs.0.value : 1
     }
 
+    public func setXCR0(_ value: UInt64) throws(SystemError) {
+        var registers = kvm_xcrs()
+        registers.nr_xcrs = 1
+        registers.xcrs.0.value = value
+        try unsafe ioctl(descriptor, cKVM_SET_XCRS, &registers, "KVM_SET_XCRS")
+    }
+
     public func events() throws(SystemError) -> kvm_vcpu_events {
         var value = kvm_vcpu_events()
         try unsafe ioctl(descriptor, cKVM_GET_VCPU_EVENTS, &value, "KVM_GET_VCPU_EVENTS")

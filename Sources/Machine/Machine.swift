@@ -95,6 +95,7 @@ public final class Machine: Sendable {
                 try vcpu.setCPUID(
                     CPUID.table(supported, cpu: index, cpus: configuration.cpus, softwareKVM: configuration.softwareKVM))
                 try BootState.configureLocalAPIC(of: vcpu)
+                try BootState.configureStateComponents(of: vcpu, cpuid: supported)
                 if index == 0 { try BootState.apply(to: vcpu, entry: kernel.entry) }
                 return vcpu
             }

@@ -15,6 +15,7 @@ struct InstructionTests {
             ([0x48, 0x0f, 0xae, 0xa7, 0, 1, 0, 0], .xsave, 8),  // xsave64 [rdi+0x100]
             ([0x49, 0x0f, 0xae, 0x64, 0x24, 0x40], .xsave, 6),  // xsave64 [r12+0x40]
             ([0xf3, 0x48, 0x0f, 0xb8, 0xc7], .popcnt, 5),  // popcnt rax, rdi
+            ([0x0f, 0x01, 0xd0], .xgetbv, 3),
             ([0x65, 0x48, 0x0f, 0xae, 0x25, 1, 0, 0, 0], .xsave, 9),  // xsave64 gs:[rip+1]
         ]
         for (bytes, operation, length) in cases {

@@ -81,6 +81,17 @@ struct MachineTests {
         #expect(printed == [0x5a, 0x5a])
     }
 
+    /// Without BootState.configureStateComponents the lab's second answer was 1.
+    @Test("XCR0 has SSE state enabled before and after an exit")
+    func xcr0() throws {
+        let enable: [UInt8] = [0x0f, 0x20, 0xe0, 0x0d, 0x00, 0x06, 0x04, 0x00, 0x0f, 0x22, 0xe0]  // cr4 |= OSFXSR | OSXMMEXCPT | OSXSAVE
+        let set: [UInt8] = [0x31, 0xc9, 0x31, 0xd2, 0xb8, 3, 0, 0, 0, 0x0f, 0x01, 0xd1]  // xsetbv(0, 3)
+        let read: [UInt8] = [0x31, 0xc9, 0x0f, 0x01, 0xd0] + Code.printAL  // xgetbv(0)
+        let (reason, printed) = try run(enable + set + read + read + Code.powerOff)
+        #expect(reason == .powerOff)
+        #expect(printed.map { $0 & 3 } == [3, 3])
+    }
+
     @Test("FWAIT and POPCNT at ring 0 work, whoever executes them")
     func others() throws {
         let popcnt = Code.movRDI(0xff) + [0xf3, 0x48, 0x0f, 0xb8, 0xc7] + Code.printAL

@@ -6,6 +6,7 @@ struct Instruction: Equatable, Sendable {
         case xsave
         case xrstor
         case popcnt
+        case xgetbv
     }
 
     /// Where a memory operand lies: base + index × scale + displacement, in one of two segments that have a base.
@@ -84,6 +85,7 @@ struct Instruction: Equatable, Sendable {
         case (0xae, 4, .memory): operation = .xsave
         case (0xae, 5, .memory): operation = .xrstor
         case (0xb8, _, _) where repeated: operation = .popcnt
+        case (0x01, _, _) where modRM == 0xd0: operation = .xgetbv
         default: return nil
         }
         length = reader.position

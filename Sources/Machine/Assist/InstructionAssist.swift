@@ -23,6 +23,15 @@ struct InstructionAssist: Sendable {
         switch instruction.operation {
         case .breakpoint: try raise(Self.breakpoint, errorCode: nil, on: vcpu)
         case .wait: break
+        case .xgetbv:
+            // Register 0 is the only one KVM gives a guest.
+            guard context.registers.rcx & 0xffff_ffff == 0 else {
+                try raise(Self.generalProtection, errorCode: 0, on: vcpu)
+                return true
+            }
+            let value = try vcpu.xcr0()
+            context.registers.rax = value & 0xffff_ffff
+            context.registers.rdx = value >> 32
         case .popcnt:
             guard let value = try context.value(of: instruction, next: next) else { return false }
             let mask: UInt64 = instruction.operandSize == 8 ? .max : 1 << UInt64(8 * instruction.operandSize) - 1

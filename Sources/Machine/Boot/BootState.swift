@@ -64,6 +64,13 @@ enum BootState {
         try vcpu.setRegisters(registers)
     }
 
+    /// XCR0 as Linux sets it anyway. The reset value is 1, but QEMU's emulated SVM does not report the guest's
+    /// XSETBV, so KVM would put 1 back at the next entry and XSAVE lose SSE and AVX registers (QEMU 7.2, the lab).
+    static func configureStateComponents(of vcpu: VCPU, cpuid: [kvm_cpuid_entry2]) throws {
+        guard let leaf = cpuid.first(where: { $0.function == 0xd && $0.index == 0 }), leaf.eax & 3 == 3 else { return }
+        try vcpu.setXCR0(UInt64(leaf.edx) << 32 | UInt64(leaf.eax))
+    }
+
     /// LINT0 takes the PIC's interrupts, LINT1 is the NMI, as firmware would leave it.
     static func configureLocalAPIC(of vcpu: VCPU) throws {
         enum Register { static let lint0 = 0x350, lint1 = 0x360 }
