@@ -99,8 +99,13 @@ public struct GuestBuffer: Sendable {
 
     /// Stores `bytes` and moves on.
     public mutating func write(_ bytes: some Collection<UInt8>) throws(GuestMemoryError) {
+        try write(Array(bytes)[...])
+    }
+
+    /// Stores `bytes` and moves on; copies them once only.
+    public mutating func write(_ bytes: ArraySlice<UInt8>) throws(GuestMemoryError) {
         guard bytes.count <= remaining else { throw .bufferTooShort(needed: bytes.count, remaining: remaining) }
-        var rest = Array(bytes)[...]
+        var rest = bytes
         while !rest.isEmpty {
             let part = min(slices[index].count - offset, rest.count)
             try slices[index].write(rest.prefix(part), at: offset)
@@ -140,6 +145,15 @@ public struct GuestBuffer: Sendable {
             filled += got
         }
         return filled
+    }
+
+    /// Sends at most `count` bytes to the end of `file`, wherever that is now: how many went.
+    public mutating func append(to file: Descriptor, count: Int) throws(SystemError) -> Int {
+        let moved = unsafe try transfer(count, "append from guest memory") { vectors, number in
+            unsafe clinux_write_append(file.raw, vectors, number)
+        }
+        advance(moved)
+        return moved
     }
 
     /// Slices handed to one system call (IOV_MAX); a longer transfer comes back short, as files do.

@@ -5,8 +5,9 @@ import Glibc
 public struct EventDescriptor: Sendable {
     public let descriptor: Descriptor
 
-    public init(nonBlocking: Bool = true) throws(SystemError) {
-        let flags = O_CLOEXEC | (nonBlocking ? O_NONBLOCK : 0)
+    /// - Parameter semaphore: ``drain()`` takes one signal, not all.
+    public init(nonBlocking: Bool = true, semaphore: Bool = false) throws(SystemError) {
+        let flags = O_CLOEXEC | (nonBlocking ? O_NONBLOCK : 0) | (semaphore ? Int32(EFD_SEMAPHORE) : 0)
         descriptor = Descriptor(adopting: try check(eventfd(0, flags), "eventfd"))
     }
 
@@ -15,7 +16,7 @@ public struct EventDescriptor: Sendable {
         _ = eventfd_write(descriptor.raw, 1)
     }
 
-    /// Takes the counter to zero; waits for a signal first if the descriptor blocks.
+    /// Takes the counter to zero (a semaphore: one down); waits for a signal first if the descriptor blocks.
     @discardableResult
     public func drain() -> UInt64 {
         var value: eventfd_t = 0

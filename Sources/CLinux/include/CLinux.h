@@ -45,6 +45,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "FileSystem.h"
 #include "Program.h"
 
 // A raw system call: the result, or -errno. Never touches errno, so it may run where the caller's

@@ -1,0 +1,44 @@
+import Linux
+
+extension RequestWorker {
+    func lookUp(_ request: inout Request, _ reply: inout Reply) throws(SystemError) {
+        let name = try request.name()
+        if request.node == .root { return try reply.write(entry(server.shares.share(named: name))) }
+        let parent = try target(request.node)
+        do {
+            try reply.write(find(name, in: parent))
+        } catch where error.errno == .noSuchFileOrDirectory && parent.share.cache == .always {
+            // Node 0: the guest may remember that there is no such name.
+            try reply.write(
+                Entry(
+                    node: NodeID(rawValue: 0), metadata: FileMetadata(), entryValid: parent.share.cache.validity, attributesValid: 0))
+        }
+    }
+
+    /// The entry `name` of a directory, looked up once more by the guest.
+    func find(_ name: FileName, in parent: Target) throws(SystemError) -> Entry {
+        let seen = try parent.inode.descriptor.metadata(of: name)
+        // Known files cost one system call. What the number names cannot have changed: the table pins it.
+        if let known = parent.share.lookUp(seen) { return entry(known, seen, parent) }
+        let descriptor = try parent.inode.descriptor.openPath(name)
+        // Looked at again, since another file may have the name by now.
+        let metadata = try descriptor.metadata()
+        return entry(try parent.share.enter(metadata, descriptor), metadata, parent)
+    }
+
+    func entry(_ inode: Inode, _ metadata: FileMetadata, _ parent: Target) -> Entry {
+        let validity = parent.share.cache.validity
+        return Entry(
+            node: parent.share.node(inode), metadata: metadata, entryValid: validity, attributesValid: validity,
+            isSubmount: inode.kind == .directory && inode.key.device != parent.inode.key.device)
+    }
+
+    /// A share as an entry of the root. Its name may be gone or name another share at any time, so the guest
+    /// asks whenever it walks there; containers get at shares by bind mounts, which do not.
+    func entry(_ share: Share) throws(SystemError) -> Entry {
+        let root = try share.root
+        return Entry(
+            node: share.node(root), metadata: try root.descriptor.metadata(), entryValid: 0, attributesValid: share.cache.validity,
+            isSubmount: root.kind == .directory)
+    }
+}

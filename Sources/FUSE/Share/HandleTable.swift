@@ -1,0 +1,69 @@
+import Linux
+
+/// A file or directory the guest has open.
+final class OpenFile: Sendable {
+    let inode: Inode
+    let descriptor: Descriptor
+    /// Opened for writing.
+    let isWritable: Bool
+
+    init(_ inode: Inode, _ descriptor: Descriptor, isWritable: Bool) {
+        self.inode = inode
+        self.descriptor = descriptor
+        self.isWritable = isWritable
+    }
+}
+
+/// The open files of one share. Numbers are used again; a stale one names another file of the same share,
+/// which the guest could have opened as well.
+struct HandleTable: Sendable {
+    private var files: [OpenFile?] = []
+    private var free: [Int] = []
+    private let limit: Int
+    /// Opens refused because of the limit.
+    private(set) var refusals: UInt64 = 0
+
+    init(limit: Int) {
+        self.limit = limit
+    }
+
+    var count: Int { files.count - free.count }
+
+    subscript(handle: UInt64) -> OpenFile? {
+        guard let index = Int(exactly: handle), files.indices.contains(index) else { return nil }
+        return files[index]
+    }
+
+    /// Whether another file may be opened; ask before opening it.
+    mutating func checkRoom() throws(SystemError) {
+        guard count < limit else {
+            refusals &+= 1
+            throw SystemError("too many open files", .tooManyOpenFiles)
+        }
+    }
+
+    mutating func insert(_ file: OpenFile) throws(SystemError) -> UInt64 {
+        try checkRoom()
+        if let index = free.popLast() {
+            files[index] = file
+            return UInt64(index)
+        }
+        files.append(file)
+        return UInt64(files.count - 1)
+    }
+
+    mutating func remove(_ handle: UInt64) -> OpenFile? {
+        guard let file = self[handle] else { return nil }
+        let index = Int(handle)
+        files[index] = nil
+        free.append(index)
+        return file
+    }
+
+    mutating func removeAll() -> [OpenFile] {
+        let gone = files.compactMap { $0 }
+        files = []
+        free = []
+        return gone
+    }
+}

@@ -1,0 +1,155 @@
+import Linux
+import Synchronization
+
+/// How long the guest may believe what it was told about a share's files.
+public enum CachePolicy: String, Sendable {
+    /// One second, and no remembering of names that do not exist: for directories the host changes too.
+    case auto
+    /// A day: for what only this guest changes while it runs, such as its root file system.
+    case always
+
+    var validity: Validity { self == .auto ? 1 : 86_400 }
+}
+
+/// How much of the host a share's guest may hold.
+public struct ShareLimits: Sendable {
+    /// Files the guest knows; each costs a descriptor and about 300 bytes here.
+    public var inodes: Int
+    public var openFiles: Int
+
+    public init(inodes: Int = 200_000, openFiles: Int = 16_384) {
+        self.inodes = inodes
+        self.openFiles = openFiles
+    }
+}
+
+/// One shared directory or file, and what the guest holds of it.
+final class Share: Sendable {
+    let number: UInt32
+    let name: FileName
+    let readOnly: Bool
+    let cache: CachePolicy
+    /// The root's file system is elsewhere, and may tell of errors only when a file is closed.
+    let isRemote: Bool
+    let rootDevice: UInt64
+
+    private struct Tables {
+        var inodes: InodeTable
+        var files: HandleTable
+    }
+
+    private let tables: Mutex<Tables>
+
+    /// - Parameter root: a directory or regular file, opened in any way.
+    init(
+        number: UInt32, name: FileName, root: Descriptor, readOnly: Bool, cache: CachePolicy, limits: ShareLimits
+    ) throws(SystemError) {
+        let metadata = try root.metadata()
+        guard let kind = metadata.kind, kind == .directory || kind == .regular else {
+            throw SystemError("share: neither a directory nor a regular file", .invalidArgument)
+        }
+        self.number = number
+        self.name = name
+        self.readOnly = readOnly
+        self.cache = cache
+        isRemote = Self.remoteTypes.contains(try root.room().type)
+        rootDevice = metadata.device
+        var inodes = InodeTable(limit: limits.inodes)
+        _ = try inodes.enter(InodeKey(metadata), kind, root)
+        tables = Mutex(Tables(inodes: inodes, files: HandleTable(limit: limits.openFiles)))
+    }
+
+    /// NFS, CIFS, SMB2, Ceph, 9P, FUSE, AFS (linux/magic.h).
+    private static let remoteTypes: Set<Int> = [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x00c3_6400, 0x0102_1997, 0x6573_5546, 0x6b41_4653]
+
+    // MARK: Inodes
+
+    func node(_ inode: Inode) -> NodeID { NodeID(share: number, inode: inode.number) }
+
+    func inode(_ number: UInt64) throws(SystemError) -> Inode {
+        guard let inode = tables.withLock({ $0.inodes[number] }) else { throw SystemError("unknown node", .staleNFSFileHandle) }
+        return inode
+    }
+
+    var root: Inode {
+        get throws(SystemError) { try inode(InodeTable.rootNumber) }
+    }
+
+    /// The file with this metadata, looked up once more if it is known.
+    func lookUp(_ metadata: FileMetadata) -> Inode? {
+        tables.withLock { $0.inodes.lookUp(InodeKey(metadata)) }
+    }
+
+    /// Makes a file known to the guest, looked up once.
+    func enter(_ metadata: FileMetadata, _ descriptor: Descriptor) throws(SystemError) -> Inode {
+        guard let kind = metadata.kind else { throw SystemError("no file has this mode", .ioError) }
+        return try tables.withLock { tables throws(SystemError) -> Inode in
+            try tables.inodes.enter(InodeKey(metadata), kind, descriptor)
+        }
+    }
+
+    func forget(_ number: UInt64, _ count: UInt64) {
+        // Closing happens here, outside of the lock.
+        _ = tables.withLock { $0.inodes.forget(number, count) }
+    }
+
+    // MARK: Open files
+
+    func checkRoomForFile() throws(SystemError) {
+        try tables.withLock { tables throws(SystemError) in try tables.files.checkRoom() }
+    }
+
+    func insert(_ file: OpenFile) throws(SystemError) -> UInt64 {
+        try tables.withLock { tables throws(SystemError) -> UInt64 in try tables.files.insert(file) }
+    }
+
+    func file(_ handle: UInt64) throws(SystemError) -> OpenFile {
+        guard let file = tables.withLock({ $0.files[handle] }) else { throw SystemError("unknown handle", .badFileDescriptor) }
+        return file
+    }
+
+    func close(_ handle: UInt64) throws(SystemError) -> OpenFile {
+        guard let file = tables.withLock({ $0.files.remove(handle) }) else { throw SystemError("unknown handle", .badFileDescriptor) }
+        return file
+    }
+
+    /// Forgets everything the guest held but the root.
+    func reset() {
+        // Closing happens here, outside of the lock.
+        _ = tables.withLock { ($0.inodes.removeAllButRoot(), $0.files.removeAll()) }
+    }
+
+    // MARK: What the guest's pages show
+
+    /// Whether the guest may keep the pages it has of a file it opens now: the content is the one it read
+    /// or wrote itself. Close-to-open consistency, as NFS has it.
+    func mayKeepPages(_ inode: Inode) throws(SystemError) -> Bool {
+        if cache == .always { return true }
+        let now = ContentVersion(try inode.descriptor.metadata())
+        return tables.withLock {
+            let same = $0.inodes.version(inode.number) == now
+            if !same { $0.inodes.setVersion(inode.number, now) }
+            return same
+        }
+    }
+
+    /// The guest is done writing: what is in the file now is what its pages show.
+    func noteWritten(_ inode: Inode) {
+        guard cache != .always, let metadata = try? inode.descriptor.metadata() else { return }
+        tables.withLock { $0.inodes.setVersion(inode.number, ContentVersion(metadata)) }
+    }
+
+    // MARK: Counting
+
+    struct Counts: Sendable {
+        let inodes, openFiles: Int
+        let refusedInodes, refusedFiles: UInt64
+    }
+
+    var counts: Counts {
+        tables.withLock {
+            Counts(
+                inodes: $0.inodes.count, openFiles: $0.files.count, refusedInodes: $0.inodes.refusals, refusedFiles: $0.files.refusals)
+        }
+    }
+}

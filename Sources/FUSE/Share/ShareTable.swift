@@ -1,0 +1,67 @@
+import Linux
+import Synchronization
+
+/// The shares by name: the entries of the file system's root. They come and go while the guest runs.
+public final class ShareTable: Sendable {
+    private struct State {
+        var shares: [UInt32: Share] = [:]
+        var nextNumber: UInt32 = 1
+    }
+
+    private let state = Mutex(State())
+    private let limits: ShareLimits
+
+    /// - Parameter limits: of each share.
+    public init(limits: ShareLimits = ShareLimits()) {
+        self.limits = limits
+    }
+
+    /// Shows the guest `root`, a directory or a regular file, as `name`.
+    ///
+    /// - Throws: `EEXIST` for a name in use, `EINVAL` for what is no name or neither file nor directory.
+    public func add(_ name: String, root: Descriptor, readOnly: Bool, cache: CachePolicy = .auto) throws {
+        guard let fileName = FileName(name.utf8) else { throw SystemError("share \(name): not a name", .invalidArgument) }
+        try state.withLock { state throws(SystemError) in
+            guard !state.shares.values.contains(where: { $0.name == fileName }) else {
+                throw SystemError("share \(name): is there already", .fileExists)
+            }
+            guard state.nextNumber < NodeID.shareLimit else { throw SystemError("share \(name): too many", .noSpace) }
+            state.shares[state.nextNumber] = try Share(
+                number: state.nextNumber, name: fileName, root: root, readOnly: readOnly, cache: cache, limits: limits)
+            state.nextNumber += 1
+        }
+    }
+
+    /// Takes a share from the guest. Requests under way finish; what the guest still holds of it is stale, and
+    /// nothing of it stays open here.
+    ///
+    /// - Throws: `ENOENT` for an unknown name.
+    public func remove(_ name: String) throws {
+        let removed = state.withLock { state -> Share? in
+            guard let share = state.shares.values.first(where: { $0.name.string.bytes == Array(name.utf8) }) else { return nil }
+            return state.shares.removeValue(forKey: share.number)
+        }
+        guard removed != nil else { throw SystemError("share \(name): there is none", .noSuchFileOrDirectory) }
+    }
+
+    /// - Throws: `ESTALE` when the share is gone.
+    func share(_ number: UInt32) throws(SystemError) -> Share {
+        guard let share = state.withLock({ $0.shares[number] }) else { throw SystemError("share is gone", .staleNFSFileHandle) }
+        return share
+    }
+
+    func share(named name: FileName) throws(SystemError) -> Share {
+        guard let share = state.withLock({ $0.shares.values.first { $0.name == name } }) else {
+            throw SystemError("no such share", .noSuchFileOrDirectory)
+        }
+        return share
+    }
+
+    /// In the order they were added.
+    var all: [Share] { state.withLock { $0.shares.values.sorted { $0.number < $1.number } } }
+
+    /// Forgets what the guest holds.
+    func reset() {
+        for share in all { share.reset() }
+    }
+}

@@ -1,0 +1,45 @@
+import Glibc
+import Linux
+
+/// A directory of its own for one test, removed with everything in it.
+final class TestFolder {
+    let path: String
+
+    init() throws {
+        var template = Array("/tmp/microvm-fuse-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else { throw SystemError.current("mkdtemp") }
+        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    deinit { Self.removeAll(path) }
+
+    private static func removeAll(_ path: String) {
+        if let directory = try? Descriptor.open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW) {
+            for name in (try? directory.entryNames()) ?? [] { removeAll(path + "/" + name) }
+        }
+        remove(path)
+    }
+
+    func open(_ flags: Int32 = O_RDONLY | O_DIRECTORY) throws -> Descriptor { try Descriptor.open(path, flags) }
+
+    func write(_ name: String, _ text: String, mode: mode_t = 0o644) throws {
+        let file = try Descriptor.open(path + "/" + name, O_WRONLY | O_CREAT | O_TRUNC, mode: mode)
+        try file.writeAll(text)
+    }
+
+    func read(_ name: String) throws -> String {
+        String(decoding: try Descriptor.open(path + "/" + name, O_RDONLY | O_NOFOLLOW).readToEnd(), as: UTF8.self)
+    }
+
+    func makeDirectory(_ name: String) throws {
+        guard mkdir(path + "/" + name, 0o755) == 0 else { throw SystemError.current("mkdir") }
+    }
+
+    func status(_ name: String) throws -> stat {
+        var result = stat()
+        guard lstat(path + "/" + name, &result) == 0 else { throw SystemError.current("lstat") }
+        return result
+    }
+
+    func exists(_ name: String) -> Bool { (try? status(name)) != nil }
+}
