@@ -29,6 +29,16 @@ public struct GuestBuffer: Sendable {
         remaining += slice.count
     }
 
+    /// Adds what is left of `other` at the end; its cursor stays.
+    public mutating func append(remainderOf other: borrowing GuestBuffer) {
+        var start = other.offset
+        for position in other.index..<max(other.index, other.slices.count) {
+            let slice = other.slices[position]
+            if let rest = try? slice.slice(at: start, count: slice.count - start) { append(rest) }
+            start = 0
+        }
+    }
+
     /// Empties the buffer and keeps its storage for the next request.
     public mutating func removeAll() {
         slices.removeAll(keepingCapacity: true)

@@ -65,9 +65,11 @@ extension Descriptor {
         return socket
     }
 
-    /// A stream socket connected to `address`; waits for the peer's listener to accept.
-    public static func connected(to address: SocketAddress) throws(SystemError) -> Descriptor {
-        let socket = try streamSocket(address.family)
+    /// A stream socket connected to `address`.
+    ///
+    /// - Parameter nonBlocking: the socket stays so, and a Unix listener with a full backlog means `EAGAIN`, not waiting.
+    public static func connected(to address: SocketAddress, nonBlocking: Bool = false) throws(SystemError) -> Descriptor {
+        let socket = try streamSocket(address.family, nonBlocking ? Int32(SOCK_NONBLOCK.rawValue) : 0)
         try check(unsafe try address.withAddress { unsafe Glibc.connect(socket.raw, $0, $1) }, "connect to \(address)")
         return socket
     }
@@ -102,8 +104,17 @@ extension Descriptor {
         try check(Glibc.shutdown(raw, how), "shutdown")
     }
 
-    private static func streamSocket(_ family: Int32) throws(SystemError) -> Descriptor {
-        let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+    /// Copies at most `count` bytes and leaves them in the socket; empty at the end of the stream. Never waits: `EAGAIN`.
+    public func peek(upTo count: Int) throws(SystemError) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        let flags = Int32(MSG_PEEK) | Int32(MSG_DONTWAIT)
+        let got = try checkRetrying("peek") { unsafe recv(raw, &bytes, count, flags) }
+        bytes.removeLast(count - got)
+        return bytes
+    }
+
+    private static func streamSocket(_ family: Int32, _ flags: Int32 = 0) throws(SystemError) -> Descriptor {
+        let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | flags
         return Descriptor(adopting: try check(socket(family, type, 0), "socket"))
     }
 }

@@ -31,6 +31,8 @@ public enum QueueError: Error, Equatable, Sendable, CustomStringConvertible {
     case indirectNotNegotiated
     /// All buffers together are longer than guest memory can be.
     case chainTooLarge
+    /// A buffer too short for the least a device has to put there.
+    case bufferTooSmall(Int)
     case memory(GuestMemoryError)
 
     public var description: String {
@@ -44,6 +46,7 @@ public enum QueueError: Error, Equatable, Sendable, CustomStringConvertible {
         case .badIndirectTable: "bad indirect descriptor table"
         case .indirectNotNegotiated: "indirect descriptor without the feature"
         case .chainTooLarge: "descriptor chain is larger than guest memory"
+        case .bufferTooSmall(let count): "buffer of \(count) bytes"
         case .memory(let error): "\(error)"
         }
     }
