@@ -13,6 +13,13 @@ struct FIFO<Element> {
 
     mutating func append(contentsOf elements: some Collection<Element>) { storage.append(contentsOf: elements) }
 
+    /// Makes room for exactly `count` more, so that appending them takes no memory beyond that.
+    mutating func reserve(_ count: Int) {
+        storage.removeFirst(head)
+        head = 0
+        storage.reserveCapacity(storage.count + count)
+    }
+
     @discardableResult
     mutating func popFirst() -> Element? {
         guard let element = first else { return nil }

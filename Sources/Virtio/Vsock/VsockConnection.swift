@@ -126,6 +126,7 @@ final class VsockConnection {
             forwarded &+= UInt32(truncatingIfNeeded: went)
         }
         if went == count { return .done }
+        pending.reserve(count - went)
         pending.append(contentsOf: try payload.readBytes(count - went))
         return .blocked
     }
@@ -202,23 +203,17 @@ final class VsockConnection {
         return interest
     }
 
-    enum Turn {
-        /// Nothing left to send.
-        case done
-        /// Gave way to the others with more to send.
-        case more
-        case noBuffer
-    }
-
     /// Sends what is due: control packets, then at most one read's worth of data.
-    func takeTurn(_ queue: VsockReceiveQueue) throws(QueueError) -> Turn {
+    ///
+    /// - Returns: false when the driver's buffers did not suffice.
+    func takeTurn(_ queue: VsockReceiveQueue) throws(QueueError) -> Bool {
         guard try settle(.request, VsockHeader.Operation.request, queue),
             try settle(.response, VsockHeader.Operation.response, queue)
-        else { return .noBuffer }
+        else { return false }
         if canRead {
             let header = header(VsockHeader.Operation.readWrite)
             switch try queue.send(header, from: socket, limit: min(credit, VsockHeader.maximumPayload), buffers: burst) {
-            case .noBuffer: return .noBuffer
+            case .noBuffer: return false
             case .sent(let bytes, let buffers, let full):
                 sent &+= UInt32(truncatingIfNeeded: bytes)
                 told()
@@ -226,8 +221,8 @@ final class VsockConnection {
                 // A short read emptied the socket, or nearly: epoll says so if there is more. Of one whose
                 // other end is gone epoll says nothing any more.
                 if !full, !hungUp { readable = false }
-            case .wouldBlock: readable = hungUp
-            case .endOfStream, .failed:
+            case .wouldBlock where !hungUp: readable = false
+            case .wouldBlock, .endOfStream, .failed:
                 ended = true
                 readable = false
                 hostShutdown.insert(.send)
@@ -235,13 +230,13 @@ final class VsockConnection {
             }
         }
         if hostShutdown != hostShutdownTold {
-            guard try send(VsockHeader.Operation.shutdown, flags: hostShutdown, queue) else { return .noBuffer }
+            guard try send(VsockHeader.Operation.shutdown, flags: hostShutdown, queue) else { return false }
             hostShutdownTold = hostShutdown
         }
         guard try settle(.creditUpdate, VsockHeader.Operation.creditUpdate, queue),
             try settle(.creditRequest, VsockHeader.Operation.creditRequest, queue)
-        else { return .noBuffer }
-        return wantsToSend ? .more : .done
+        else { return false }
+        return true
     }
 
     /// Sends the packet that is owed, if it is: whether it is owed no more.

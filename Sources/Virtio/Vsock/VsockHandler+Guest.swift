@@ -68,7 +68,7 @@ extension VsockHandler {
 
     private func shutDown(_ connection: VsockConnection, _ flags: VsockShutdown) {
         connection.shutDownByGuest(flags)
-        guard connection.guestShutdown == .both else { return connection.endOutputIfDrained() }
+        guard connection.guestShutdown.isSuperset(of: .both) else { return connection.endOutputIfDrained() }
         reset(connection)
     }
 

@@ -91,6 +91,7 @@ final class VsockHandler {
     // MARK: After each batch
 
     private func finishBatch() {
+        metrics.wakeups.add()
         guard !broken else { return }
         do {
             if announcement == .none { try serveLine() }
@@ -115,12 +116,15 @@ final class VsockHandler {
                 resets.removeFirst(1)
             }
             var hasBuffers = resets.isEmpty
-            while hasBuffers, turns > 0, let connection = line.popFirst() {
+            while hasBuffers, turns > 0, let connection = line.first {
+                if !connection.isDetached {
+                    turns -= 1
+                    hasBuffers = try connection.takeTurn(receive)
+                    // Without a buffer it was no turn: the next is still this one's.
+                    guard hasBuffers else { break }
+                }
+                line.removeFirst(1)
                 connection.isQueued = false
-                guard !connection.isDetached else { continue }
-                turns -= 1
-                let turn = try connection.takeTurn(receive)
-                if turn == .noBuffer { hasBuffers = false }
                 settle(connection)
             }
             if hasBuffers {

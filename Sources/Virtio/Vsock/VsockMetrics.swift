@@ -16,4 +16,6 @@ public final class VsockMetrics: Sendable {
     public let dropped = Counter()
     /// Times there was something for the guest and no buffer to put it in.
     public let stalls = Counter()
+    /// Times the device's thread woke up.
+    public let wakeups = Counter()
 }
