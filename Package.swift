@@ -58,7 +58,7 @@ let package = Package(
 
         .testTarget(name: "LinuxTests", dependencies: ["Linux", "CLinux"]),
         .testTarget(name: "KVMTests", dependencies: ["KVM", "CLinux", "Linux"]),
-        .testTarget(name: "GuestMemoryTests", dependencies: ["GuestMemory"]),
+        .testTarget(name: "GuestMemoryTests", dependencies: ["GuestMemory", "Linux"]),
         .target(name: "FakeDriver", dependencies: ["Virtio", "GuestMemory", "Linux"], path: "Tests/FakeDriver"),
         .testTarget(name: "FUSETests", dependencies: ["FUSE", "GuestMemory", "Linux"]),
         .testTarget(name: "VirtioTests", dependencies: ["Virtio", "FakeDriver", "GuestMemory", "Linux"]),
