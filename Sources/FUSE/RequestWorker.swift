@@ -52,6 +52,7 @@ public final class RequestWorker {
 
     private func serve(_ opcode: Opcode, _ request: inout Request, _ reply: inout Reply) throws(SystemError) {
         guard server.agreed != nil || opcode == .initialize else { throw SystemError("not initialised", .ioError) }
+        guard reply.remaining >= opcode.answerSize else { throw SystemError("no room for the answer", .invalidArgument) }
         if opcode != .write { context.dropSetID(false) }
         switch opcode {
         case .initialize: try initialize(&request, &reply)

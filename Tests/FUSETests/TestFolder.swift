@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Linux
 
@@ -42,4 +43,18 @@ final class TestFolder {
     }
 
     func exists(_ name: String) -> Bool { (try? status(name)) != nil }
+}
+
+extension TestFolder {
+    /// How many descriptors of this process are of files in here.
+    func openDescriptors() throws -> Int {
+        let numbers = try Descriptor.open("/proc/self/fd", O_RDONLY | O_DIRECTORY)
+        return try numbers.entryNames().filter { name in
+            var target = [UInt8](repeating: 0, count: 4096)
+            let count = target.withUnsafeMutableBytes { buffer in
+                buffer.baseAddress.map { readlinkat(numbers.raw, name, $0.assumingMemoryBound(to: CChar.self), buffer.count) } ?? -1
+            }
+            return count > 0 && String(decoding: target.prefix(count), as: UTF8.self).hasPrefix(path)
+        }.count
+    }
 }

@@ -45,6 +45,22 @@ public enum Opcode: UInt32, CaseIterable, Sendable {
     case temporaryFile = 51
     case statx = 52
 
+    /// Bytes its answer's body always has: checked before anything is done, so that nothing is done that the
+    /// guest never hears of.
+    var answerSize: Int {
+        switch self {
+        case .lookup, .makeNode, .makeDirectory, .symbolicLink, .link: Reply.entrySize
+        case .create, .temporaryFile: Reply.entrySize + 16
+        case .open, .openDirectory: 16
+        case .getAttributes, .setAttributes: 104
+        case .statx: 288
+        case .fileSystemStatistics: 80
+        case .initialize: 64
+        case .write, .copyFileRange, .seek: 8
+        default: 0
+        }
+    }
+
     /// Whether it may take long, waiting for a disk: such a request must not hold up others.
     public var mayBlock: Bool {
         switch self {
