@@ -10,6 +10,11 @@ public func processorNanoseconds() -> UInt64 {
     nanoseconds(of: CLOCK_PROCESS_CPUTIME_ID)
 }
 
+/// Nanoseconds of `CLOCK_BOOTTIME`: since the machine began.
+public func bootNanoseconds() -> UInt64 {
+    nanoseconds(of: CLOCK_BOOTTIME)
+}
+
 /// Nanoseconds since the epoch, `CLOCK_REALTIME`.
 public func wallClockNanoseconds() -> UInt64 {
     nanoseconds(of: CLOCK_REALTIME)
@@ -18,7 +23,7 @@ public func wallClockNanoseconds() -> UInt64 {
 /// How far `CLOCK_BOOTTIME` is ahead of `CLOCK_MONOTONIC`.
 func suspendedNanoseconds() -> UInt64 {
     let monotonic = monotonicNanoseconds()
-    let boot = nanoseconds(of: CLOCK_BOOTTIME)
+    let boot = bootNanoseconds()
     return boot > monotonic ? boot - monotonic : 0
 }
 

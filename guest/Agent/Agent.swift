@@ -1,1 +1,55 @@
-/// Placeholder.
+public import Linux
+import TTRPC
+
+/// The guest agent: serves `agent.proto` on connections and starts containers. Everything happens on `loop`'s thread.
+public final class Agent {
+    /// Where the agent finds things, and what it is responsible for.
+    public struct Configuration {
+        /// Where cgroup v2 is mounted.
+        public var cgroupRoot = "/sys/fs/cgroup"
+        /// This is PID 1: it reaps whatever ends, and nobody else's controllers are in the cgroup's root.
+        public var isInit = false
+        /// When this process began, nanoseconds of `CLOCK_BOOTTIME`.
+        public var startedAt: UInt64 = 0
+        /// Ends the machine.
+        public var switchOff: @Sendable () -> Void = {}
+
+        public init() {}
+    }
+
+    private let context: AgentContext
+    private let machine: MachineService
+    private let server: Server
+
+    public init(_ configuration: Configuration, on loop: EventLoop) throws(SystemError) {
+        context = try AgentContext(on: loop, cgroupRoot: configuration.cgroupRoot, adoptingOrphans: configuration.isInit)
+        if configuration.isInit { context.cgroups.enableControllers() }
+        let containers = Containers(context)
+        machine = MachineService(containers, startedAt: configuration.startedAt, switchOff: configuration.switchOff)
+        server = Server(AgentService(containers: containers, machine: machine).methods, on: loop)
+    }
+
+    /// Serves one connection.
+    public func serve(_ socket: Descriptor) throws(SystemError) {
+        try server.serve(socket)
+    }
+
+    /// Serves every connection to `calls`; those to `streams` are processes' standard streams.
+    public func listen(calls: Descriptor, streams: Descriptor) throws(SystemError) {
+        try calls.setNonBlocking()
+        try context.loop.add(calls, .readable) { [server] _ in
+            while let socket = try? calls.accept() { try? server.serve(socket) }
+        }
+        try context.streams.serve(streams)
+    }
+
+    /// Takes a connection as a process's stream, as if it had come to the listener.
+    public func addStream(_ socket: Descriptor) {
+        context.streams.add(socket)
+    }
+
+    /// From here on the host is told that the agent is ready.
+    public func becameReady() {
+        machine.becameReady()
+    }
+}

@@ -1,1 +1,3 @@
-print("")
+import Agent
+
+AgentMain.run()

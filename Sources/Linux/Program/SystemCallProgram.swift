@@ -123,9 +123,11 @@ public struct SystemCallProgram: Equatable, Sendable {
                 number: number, arguments: arguments, result: result, minimum: minimum, tolerated: tolerated, stage: stages.count - 1))
     }
 
-    /// Puts a value into `register`.
-    public mutating func load(_ value: Argument, into register: Register) {
-        instructions.append(Instruction(number: nil, arguments: [value], result: register, stage: stages.count - 1))
+    /// Puts a value into `register`. A negative one counts as a failure, as if a call had returned it: a result
+    /// kept from earlier is judged this way.
+    public mutating func load(_ value: Argument, into register: Register? = nil, tolerating tolerated: [Errno] = []) {
+        instructions.append(
+            Instruction(number: nil, arguments: [value], result: register, tolerated: tolerated, stage: stages.count - 1))
     }
 
     /// Ends the program with `error`.

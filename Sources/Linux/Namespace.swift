@@ -1,0 +1,40 @@
+import CLinux
+import Glibc
+
+/// Moves the calling thread (for `CLONE_NEWPID`: its later children) into namespaces (setns(2)).
+///
+/// - Parameters:
+///   - namespaces: a file of `/proc/PID/ns`, or a pidfd: that process's.
+///   - flags: `CLONE_NEW*`.
+public func enter(_ namespaces: Descriptor, _ flags: Int32) throws(SystemError) {
+    try systemCall("enter namespace", SYS_setns, Int(namespaces.raw), Int(flags))
+}
+
+extension Descriptor {
+    /// A copy of descriptor `number` of the process this pidfd names.
+    public func descriptor(_ number: Int, ofProcess: Void = ()) throws(SystemError) -> Descriptor {
+        Descriptor(adopting: Int32(truncatingIfNeeded: try systemCall("take descriptor", SYS_pidfd_getfd, Int(raw), number, 0)))
+    }
+}
+
+/// Sets a limit of a process, 0: the caller (prlimit(2)).
+public func setLimit(_ resource: Int32, soft: UInt64, hard: UInt64, of pid: Int32 = 0) throws(SystemError) {
+    var limit = rlimit(rlim_cur: rlim_t(soft), rlim_max: rlim_t(hard))
+    try withAddress(of: &limit) { (address) throws(SystemError) in
+        _ = try systemCall("set resource limit", SYS_prlimit64, Int(pid), Int(resource), address, 0)
+    }
+}
+
+/// Names the calling thread's UTS namespace.
+public func setHostName(_ name: String) throws(SystemError) {
+    try check(unsafe sethostname(name, name.utf8.count), "set host name")
+}
+
+/// What `uname -r` prints.
+public func kernelRelease() -> String {
+    var names = utsname()
+    guard unsafe uname(&names) == 0 else { return "" }
+    return unsafe withUnsafePointer(to: &names.release) {
+        unsafe $0.withMemoryRebound(to: CChar.self, capacity: 65) { unsafe String(cString: $0) }
+    }
+}

@@ -1,0 +1,77 @@
+import AgentAPI
+import CLinux
+import Glibc
+import Linux
+
+/// What PID 1 makes of a machine whose kernel has only mounted its root: the file systems everybody expects.
+///
+/// Nothing here ends the machine: what fails is written to the console, and whoever needs it fails with a reason.
+public enum MachineSetup {
+    private static let mounts: [(type: String, target: String, flags: UInt64, data: String)] = [
+        // Before anything else: starting threads needs it.
+        ("proc", "/proc", MountFlag.noSetUserID | MountFlag.noExecution | MountFlag.noDevices, ""),
+        ("sysfs", "/sys", MountFlag.noSetUserID | MountFlag.noExecution | MountFlag.noDevices, ""),
+        // EBUSY where the kernel did it (CONFIG_DEVTMPFS_MOUNT).
+        ("devtmpfs", "/dev", MountFlag.noSetUserID, "mode=0755"),
+        ("devpts", "/dev/pts", MountFlag.noSetUserID | MountFlag.noExecution, "newinstance,ptmxmode=0666,mode=0620,gid=5"),
+        ("tmpfs", "/dev/shm", MountFlag.noSetUserID | MountFlag.noDevices, "mode=1777"),
+        ("mqueue", "/dev/mqueue", MountFlag.noSetUserID | MountFlag.noExecution | MountFlag.noDevices, ""),
+        ("tmpfs", "/run", MountFlag.noSetUserID | MountFlag.noDevices, "mode=0755"),
+        ("cgroup2", "/sys/fs/cgroup", MountFlag.noSetUserID | MountFlag.noExecution | MountFlag.noDevices, "nsdelegate,memory_recursiveprot"),
+    ]
+
+    /// Call first in `main`, on the only thread.
+    public static func run() {
+        umask(0o022)
+        for mount in mounts {
+            if ["/dev/pts", "/dev/shm", "/dev/mqueue"].contains(mount.target) { mkdir(mount.target, 0o755) }
+            attempt([.resourceBusy]) { () throws(SystemError) in
+                try mountFileSystem(mount.type, on: mount.target, source: mount.type, flags: mount.flags, data: mount.data)
+            }
+        }
+        openStandardStreams()
+        protectSelf()
+        attempt { () throws(SystemError) in try bringLoopbackUp() }
+        attempt { () throws(SystemError) in try setHostName("microvm") }
+    }
+
+    /// Mounts the host's shares. A machine without the device has none.
+    public static func mountShares() {
+        mkdir("/run/microvm", 0o755)
+        mkdir(AgentAddress.sharesDirectory, 0o755)
+        attempt([Errno(rawValue: ENODEV), .invalidArgument]) { () throws(SystemError) in
+            try mountFileSystem("virtiofs", on: AgentAddress.sharesDirectory, source: "microvm")
+        }
+    }
+
+    /// Descriptors 0 to 2 must be taken, or the first file opened would pass for a standard stream.
+    private static func openStandardStreams() {
+        while true {
+            let number = open("/dev/null", O_RDWR | O_CLOEXEC)
+            if number > 2 { close(number) }
+            if number < 0 || number > 2 { return }
+        }
+    }
+
+    /// Children share this process's memory until they execute: nobody in a container may look into it
+    /// through them (CVE-2016-9962). And many containers need many descriptors.
+    private static func protectSelf() {
+        _ = clinux_prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+        attempt { () throws(SystemError) in try setLimit(7, soft: 65536, hard: 1 << 20) }
+    }
+
+    private static func attempt(_ expected: [Errno] = [], _ body: () throws(SystemError) -> Void) {
+        do {
+            try body()
+        } catch where expected.contains(error.errno) {
+            return
+        } catch {
+            log("\(error)")
+        }
+    }
+
+    /// A line on the console, which the host keeps.
+    public static func log(_ text: String) {
+        _ = try? Descriptor.standardError.write(Array("microvm-agent: \(text)\n".utf8))
+    }
+}

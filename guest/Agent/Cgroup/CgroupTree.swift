@@ -1,0 +1,90 @@
+import Glibc
+import Linux
+import OCI
+
+/// The cgroup v2 hierarchy the agent's containers live in.
+final class CgroupTree {
+    let root: Descriptor
+    /// `+cpu +memory …`: what a cgroup passes on to those below.
+    private let controllers: String
+    /// Loaded device filters by their code: verifying one is dear where ring 0 is interpreted.
+    private var filters: [(code: [UInt64], program: Descriptor)] = []
+    private static let keptFilters = 8
+
+    /// - Parameter path: where it is mounted.
+    init(_ path: String) throws(SystemError) {
+        root = try Descriptor.open(path, O_RDONLY | O_DIRECTORY)
+        controllers = Self.enabling(try Self.read("cgroup.controllers", in: root))
+    }
+
+    /// Makes all controllers work in the cgroups below the root. Each by itself: one that cannot be had takes no other with it.
+    func enableControllers() {
+        do {
+            try Self.write(controllers, to: "cgroup.subtree_control", in: root)
+        } catch {
+            for controller in controllers.split(separator: " ") {
+                try? Self.write(String(controller), to: "cgroup.subtree_control", in: root)
+            }
+        }
+    }
+
+    /// Makes the cgroup of a container, and those above it.
+    ///
+    /// - Throws: `EEXIST` if there are processes in it.
+    func makeCgroup(_ path: [String]) throws(SystemError) -> Cgroup {
+        var parents: [(directory: Descriptor, name: String)] = []
+        var directory = root
+        for (index, name) in path.enumerated() {
+            let isNew = try Self.makeDirectory(name, in: directory)
+            parents.append((directory, name))
+            directory = try Descriptor.open(name, O_RDONLY | O_DIRECTORY, at: directory)
+            if index < path.count - 1 {
+                if isNew { try? Self.write(controllers, to: "cgroup.subtree_control", in: directory) }
+            } else if !isNew, try !Self.read("cgroup.procs", in: directory).isEmpty {
+                throw SystemError("cgroup /\(path.joined(separator: "/")) is in use", .fileExists)
+            }
+        }
+        return Cgroup(directory, path: path, parents: parents)
+    }
+
+    func filter(_ code: [UInt64]) throws(SystemError) -> Descriptor {
+        if let known = filters.first(where: { $0.code == code }) { return known.program }
+        let program = try CgroupDeviceFilter.load(code)
+        if filters.count == Self.keptFilters { filters.removeFirst() }
+        filters.append((code, program))
+        return program
+    }
+
+    /// Where `cgroupsPath` leads, or the container's id without one. systemd's `slice:prefix:name` names a scope.
+    static func path(_ cgroupsPath: String, id: String) -> [String] {
+        let parts = cgroupsPath.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
+        if parts.count == 3, !cgroupsPath.contains("/") {
+            let slice = parts[0].isEmpty ? "system.slice" : parts[0]
+            return [slice, parts[1].isEmpty ? "\(parts[2]).scope" : "\(parts[1])-\(parts[2]).scope"]
+        }
+        let path = cgroupsPath.split(separator: "/").map(String.init).filter { $0 != "." && $0 != ".." }
+        return path.isEmpty ? [id] : path
+    }
+
+    private static func makeDirectory(_ name: String, in directory: Descriptor) throws(SystemError) -> Bool {
+        do {
+            try directory.makeDirectory(name, mode: 0o755)
+            return true
+        } catch where error.errno == .fileExists {
+            return false
+        }
+    }
+
+    private static func enabling(_ names: String) -> String {
+        names.split(whereSeparator: { $0 == " " || $0 == "\n" }).map { "+\($0)" }.joined(separator: " ")
+    }
+
+    static func write(_ value: String, to file: String, in directory: Descriptor) throws(SystemError) {
+        let file = try Descriptor.open(file, O_WRONLY, at: directory)
+        _ = try file.write(Array(value.utf8))
+    }
+
+    static func read(_ file: String, in directory: Descriptor) throws(SystemError) -> String {
+        String(decoding: try Descriptor.open(file, O_RDONLY, at: directory).readToEnd(limit: 4 << 20), as: UTF8.self)
+    }
+}

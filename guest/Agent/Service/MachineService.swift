@@ -1,0 +1,79 @@
+import AgentAPI
+import Glibc
+import Linux
+import TTRPC
+
+/// What is asked of the machine as a whole.
+final class MachineService {
+    /// For processes to end and file systems to be written before the machine is switched off regardless.
+    private static let powerOffPatience: UInt64 = 5_000_000_000
+    static let build = "0.1"
+
+    private let containers: Containers
+    private let startedAt: UInt64
+    private var readyAt: UInt64 = 0
+    private let switchOff: @Sendable () -> Void
+
+    /// - Parameters:
+    ///   - startedAt: when this process began, by `CLOCK_BOOTTIME`.
+    ///   - switchOff: ends the machine.
+    init(_ containers: Containers, startedAt: UInt64, switchOff: @escaping @Sendable () -> Void) {
+        self.containers = containers
+        self.startedAt = startedAt
+        self.switchOff = switchOff
+    }
+
+    func becameReady() {
+        readyAt = bootNanoseconds()
+    }
+
+    func connect(_ request: ConnectRequest) throws(Status) -> ConnectResponse {
+        let version = min(request.maxVersion, AgentProtocol.maximum)
+        guard version >= request.minVersion, version >= AgentProtocol.minimum else {
+            throw Status(
+                .failedPrecondition,
+                "protocol versions \(request.minVersion)-\(request.maxVersion) of the host and \(AgentProtocol.minimum)-\(AgentProtocol.maximum) of the guest image do not meet")
+        }
+        return .with {
+            $0.version = version
+            $0.agentBuild = Self.build
+            $0.kernelRelease = kernelRelease()
+            $0.bootID = Self.bootID
+            $0.startedAtNs = startedAt
+            $0.readyAtNs = readyAt
+        }
+    }
+
+    private static var bootID: String {
+        let file = try? Descriptor.open("/proc/sys/kernel/random/boot_id", O_RDONLY)
+        return String(decoding: ((try? file?.read(upTo: 64)) ?? []).prefix(36), as: UTF8.self)
+    }
+
+    func reseed(_ seed: [UInt8]) throws {
+        guard (1...4096).contains(seed.count) else { throw Status(.invalidArgument, "a seed of \(seed.count) bytes") }
+        try reseedRandom(seed)
+    }
+
+    /// Ends every container, writes out what file systems hold back, and switches off. Answers just before that.
+    func powerOff(_ answer: @escaping () -> Void) {
+        for container in containers.all { try? container.cgroup.kill() }
+        let loop = containers.context.loop
+        // On a thread: a file system whose server is gone must not keep the machine on.
+        let done = Flag()
+        _ = try? Thread("sync") {
+            syncFileSystems()
+            done.raise()
+        }
+        let deadline = monotonicNanoseconds() &+ Self.powerOffPatience
+        check()
+        func check() {
+            guard done.isRaised || monotonicNanoseconds() >= deadline else {
+                loop.schedule(afterNanoseconds: 5_000_000, check)
+                return
+            }
+            answer()
+            // The answer is on its way when the loop has been around once more.
+            loop.schedule(afterNanoseconds: 1_000_000) { [switchOff] in switchOff() }
+        }
+    }
+}
