@@ -8,6 +8,10 @@ import Testing
 
 @testable import Agent
 
+/// Suites that run containers in this machine's kernel, one at a time: ids and cgroups are named alike.
+@Suite("Real containers", .enabled(if: Machine.canRun), .serialized)
+enum RealContainers {}
+
 /// An agent of its own in this process, and a client connected to it: everything but the virtual machine.
 final class Machine {
     let loop: EventLoop
@@ -17,6 +21,7 @@ final class Machine {
     let root: String
     private let directory: String
     private var nextStream: UInt64 = 1
+    private var created: Set<String> = []
 
     /// Needs root, and a cgroup v2 hierarchy somewhere.
     static let canRun: Bool = geteuid() == 0 && cgroupRoot != nil
@@ -31,6 +36,7 @@ final class Machine {
         loop = try EventLoop()
         var configuration = Agent.Configuration()
         configuration.cgroupRoot = Self.cgroupRoot ?? ""
+        configuration.streamPatience = 500_000_000
         agent = try Agent(configuration, on: loop)
         let (ours, theirs) = try Descriptor.socketPair()
         try agent.serve(theirs)
@@ -39,13 +45,24 @@ final class Machine {
 
     deinit {
         client.close()
+        for id in created { Self.removeCgroup(id) }
         let process = try? ChildProcess("/bin/rm", ["rm", "-rf", directory], .init())
         process?.reap()
+    }
+
+    /// What a test that failed left behind.
+    private static func removeCgroup(_ id: String) {
+        let path = "\(cgroupRoot ?? "")/\(id)"
+        for _ in 0..<50 where access(path, F_OK) == 0 {
+            _ = try? Descriptor.open(path + "/cgroup.kill", O_WRONLY).write([UInt8(ascii: "1")])
+            if rmdir(path) != 0 { usleep(20_000) }
+        }
     }
 
     private static func makeDirectory() throws -> String {
         var template = Array("/tmp/microvm-agent-XXXXXX".utf8CString)
         guard let name = mkdtemp(&template) else { throw SystemError.current("mkdtemp") }
+        chmod(name, 0o755)
         return String(cString: name)
     }
 
@@ -124,7 +141,8 @@ final class Machine {
     }
 
     func create(_ id: String, _ spec: Spec, stdin: UInt64 = 0, stdout: UInt64 = 0, stderr: UInt64 = 0) throws -> UInt32 {
-        try call(
+        if Containers.isValid(id) { created.insert(id) }
+        return try call(
             AgentMethods.createContainer,
             .with {
                 $0.containerID = id

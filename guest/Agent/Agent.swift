@@ -11,6 +11,8 @@ public final class Agent {
         public var isInit = false
         /// When this process began, nanoseconds of `CLOCK_BOOTTIME`.
         public var startedAt: UInt64 = 0
+        /// Nanoseconds a process's connections may take to arrive after the request that names them.
+        public var streamPatience: UInt64 = 20_000_000_000
         /// Ends the machine.
         public var switchOff: @Sendable () -> Void = {}
 
@@ -24,7 +26,7 @@ public final class Agent {
     public init(_ configuration: Configuration, on loop: EventLoop) throws(SystemError) {
         context = try AgentContext(on: loop, cgroupRoot: configuration.cgroupRoot, adoptingOrphans: configuration.isInit)
         if configuration.isInit { context.cgroups.enableControllers() }
-        let containers = Containers(context)
+        let containers = Containers(context, streamPatience: configuration.streamPatience)
         machine = MachineService(containers, startedAt: configuration.startedAt, switchOff: configuration.switchOff)
         server = Server(AgentService(containers: containers, machine: machine).methods, on: loop)
     }

@@ -7,20 +7,20 @@ import TTRPC
 
 /// Every container of this machine, by id: the states of the runtime-spec and what leads from one to the next.
 final class Containers {
-    /// How long a process's connections may take to arrive after the request that names them.
-    private static let streamPatience: UInt64 = 20_000_000_000
     /// From a start to the program.
     static let startDeadline: UInt64 = 60_000_000_000
 
     let context: AgentContext
+    private let streamPatience: UInt64
     private var containers: [String: Container] = [:]
     /// Ids that are being made or removed.
     private var reserved: Set<String> = []
 
     typealias Answer<Value> = (Result<Value, Status>) -> Void
 
-    init(_ context: AgentContext) {
+    init(_ context: AgentContext, streamPatience: UInt64) {
         self.context = context
+        self.streamPatience = streamPatience
     }
 
     var all: [Container] { Array(containers.values) }
@@ -34,7 +34,7 @@ final class Containers {
     func claim(_ streams: Streams, _ complete: @escaping Answer<[UInt64: Descriptor]>) {
         let ids = [streams.stdin, streams.stdout, streams.stderr].filter { $0 != 0 }
         guard Set(ids).count == ids.count else { return complete(.failure(Status(.invalidArgument, "one stream is named twice"))) }
-        context.streams.claim(ids, within: Self.streamPatience, complete)
+        context.streams.claim(ids, within: streamPatience, complete)
     }
 
     // MARK: Create

@@ -146,10 +146,14 @@ final class Creation {
     }
 
     /// The home directory of the process's user, if the spec does not say.
-    private func home() throws -> String? {
+    private func home() throws(InvalidField) -> String? {
         if process.env.contains(where: { $0.hasPrefix("HOME=") }) { return nil }
-        let root = try Descriptor.open(spec.root?.path ?? "", O_PATH | O_DIRECTORY)
-        return RootDirectory(root: root, owner: rootOwner).home(of: process.user.uid) ?? "/"
+        do {
+            let root = try Descriptor.open(spec.root?.path ?? "", O_PATH | O_DIRECTORY)
+            return RootDirectory(root: root, owner: rootOwner).home(of: process.user.uid) ?? "/"
+        } catch {
+            throw InvalidField("root.path", "\(error)")
+        }
     }
 
     // MARK: Stops

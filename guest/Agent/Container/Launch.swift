@@ -10,9 +10,9 @@ final class Launch {
     private var timer: EventLoop.Timer?
     private(set) var isOver = false
     /// Called at each stop; ``proceed()`` lets the child go on, ``fail(_:)`` ends it.
-    private let onCheckpoint: (Launch, Checkpoint) -> Void
+    private var onCheckpoint: ((Launch, Checkpoint) -> Void)?
     /// Called once: the program runs (nil), or why it does not.
-    private let onEnd: (Launch, LaunchFailure?) -> Void
+    private var onEnd: ((Launch, LaunchFailure?) -> Void)?
     private var reason: LaunchFailure?
 
     /// - Parameter deadline: nanoseconds in which it must reach the program, stops that wait for the host excepted.
@@ -90,7 +90,7 @@ final class Launch {
             bytes = []
         }
         if let byte = bytes.first {
-            if let checkpoint = Checkpoint(rawValue: byte) { onCheckpoint(self, checkpoint) }
+            if let checkpoint = Checkpoint(rawValue: byte) { onCheckpoint?(self, checkpoint) }
             return true
         }
         end()
@@ -104,6 +104,10 @@ final class Launch {
         loop.remove(process.control)
         let failure = reason ?? process.failure.map { LaunchFailure($0.stage, $0.errno) }
         process.release()
-        onEnd(self, failure)
+        // Both hold what holds this.
+        let told = onEnd
+        onCheckpoint = nil
+        onEnd = nil
+        told?(self, failure)
     }
 }

@@ -9,7 +9,10 @@ enum TreeCopy {
     static func copy(from source: Descriptor, to target: Descriptor, depth: Int = 0) throws(SystemError) {
         guard depth < maximumDepth else { throw SystemError("copy directory", .tooManySymbolicLinkLevels) }
         let source = try Descriptor.open(".", O_RDONLY | O_DIRECTORY, at: source)
-        if depth == 0 { try setMode(of: target, like: source.status()) }
+        if depth == 0 {
+            // The descriptor of a mount is for paths only.
+            try setMode(of: Descriptor.open(".", O_RDONLY | O_DIRECTORY, at: target), like: source.status())
+        }
         for name in try source.entryNames() {
             let entry = try Descriptor.open(name, O_PATH | O_NOFOLLOW, at: source)
             let status = try entry.status()
