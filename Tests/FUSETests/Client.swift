@@ -60,8 +60,8 @@ final class Client {
     }
 
     /// - Parameter initialize: whether FUSE_INIT has been agreed on already.
-    init(limits: ShareLimits = ShareLimits(), initialize: Bool = true) throws {
-        shares = ShareTable(limits: limits)
+    init(limits: ShareLimits = ShareLimits(), descriptors: Int? = nil, initialize: Bool = true) throws {
+        shares = ShareTable(limits: limits, descriptors: descriptors)
         server = try FileServer(shares: shares)
         memory = try GuestMemory.allocate([(0, 4 << 20)]).memory
         served = try Served(server)

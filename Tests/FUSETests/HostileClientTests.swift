@@ -277,6 +277,27 @@ struct HostileClientTests {
         }
     }
 
+    @Test("all shares together leave the process some descriptors, and get theirs back")
+    func budget() throws {
+        let small = try Client(descriptors: 40)
+        try small.shares.add("a", root: folder.open(), readOnly: false)
+        try small.shares.add("b", root: folder.open(), readOnly: false)
+        let file = try small.walk("a/f")
+        for round in 0..<3 {
+            var handles: [UInt64] = []
+            // 20, less two roots and one file.
+            for _ in 0..<17 { handles.append(try small.open(file).handle) }
+            refuses(.tooManyOpenFilesInSystem) { _ = try small.open(file) }
+            refuses(.tooManyOpenFilesInSystem) { _ = try small.walk("b/f") }
+            if round == 1 {
+                _ = try small.initialize()
+                #expect(try small.walk("a/f") == file + 1)
+                return
+            }
+            for handle in handles { try small.release(file, handle) }
+        }
+    }
+
     @Test("files known and files open are limited, and refusals leave everything working")
     func limits() throws {
         let small = try Client(limits: ShareLimits(inodes: 10, openFiles: 5))

@@ -20,11 +20,13 @@ struct HandleTable: Sendable {
     private var files: [OpenFile?] = []
     private var free: [Int] = []
     private let limit: Int
+    private let budget: DescriptorBudget
     /// Opens refused because of the limit.
     private(set) var refusals: UInt64 = 0
 
-    init(limit: Int) {
+    init(limit: Int, budget: DescriptorBudget) {
         self.limit = limit
+        self.budget = budget
     }
 
     var count: Int { files.count - free.count }
@@ -44,6 +46,10 @@ struct HandleTable: Sendable {
 
     mutating func insert(_ file: OpenFile) throws(SystemError) -> UInt64 {
         try checkRoom()
+        guard budget.take() else {
+            refusals &+= 1
+            throw SystemError("too many open files", .tooManyOpenFilesInSystem)
+        }
         if let index = free.popLast() {
             files[index] = file
             return UInt64(index)
@@ -57,6 +63,7 @@ struct HandleTable: Sendable {
         let index = Int(handle)
         files[index] = nil
         free.append(index)
+        budget.give(1)
         return file
     }
 
@@ -64,6 +71,10 @@ struct HandleTable: Sendable {
         let gone = files.compactMap { $0 }
         files = []
         free = []
+        budget.give(gone.count)
         return gone
     }
+
+    /// Everything, when the share goes.
+    func giveBack() { budget.give(count) }
 }

@@ -56,11 +56,13 @@ struct InodeTable: Sendable {
     private var numbers: [InodeKey: UInt64] = [:]
     private var nextNumber = rootNumber
     private let limit: Int
+    private let budget: DescriptorBudget
     /// Inodes not entered because of the limit.
     private(set) var refusals: UInt64 = 0
 
-    init(limit: Int) {
+    init(limit: Int, budget: DescriptorBudget) {
         self.limit = limit
+        self.budget = budget
     }
 
     var count: Int { records.count }
@@ -77,7 +79,7 @@ struct InodeTable: Sendable {
     /// Enters a file looked up for the first time, or counts a lookup if somebody was faster.
     mutating func enter(_ key: InodeKey, _ kind: FileKind, _ descriptor: Descriptor) throws(SystemError) -> Inode {
         if let known = lookUp(key) { return known }
-        guard records.count < limit, nextNumber < NodeID.inodeLimit else {
+        guard records.count < limit, nextNumber < NodeID.inodeLimit, budget.take() else {
             refusals &+= 1
             throw SystemError("too many inodes", .tooManyOpenFilesInSystem)
         }
@@ -99,6 +101,7 @@ struct InodeTable: Sendable {
         }
         records[number] = nil
         numbers[record.inode.key] = nil
+        budget.give(1)
         return record.inode
     }
 
@@ -115,6 +118,10 @@ struct InodeTable: Sendable {
             records[inode.number] = nil
             numbers[inode.key] = nil
         }
+        budget.give(gone.count)
         return gone
     }
+
+    /// Everything, when the share goes.
+    func giveBack() { budget.give(records.count) }
 }

@@ -17,7 +17,7 @@ public struct ShareLimits: Sendable {
     public var inodes: Int
     public var openFiles: Int
 
-    public init(inodes: Int = 200_000, openFiles: Int = 16_384) {
+    public init(inodes: Int = 1_000_000, openFiles: Int = 65_536) {
         self.inodes = inodes
         self.openFiles = openFiles
     }
@@ -42,7 +42,7 @@ final class Share: Sendable {
 
     /// - Parameter root: a directory or regular file, opened in any way.
     init(
-        number: UInt32, name: FileName, root: Descriptor, readOnly: Bool, cache: CachePolicy, limits: ShareLimits
+        number: UInt32, name: FileName, root: Descriptor, readOnly: Bool, cache: CachePolicy, limits: ShareLimits, budget: DescriptorBudget
     ) throws(SystemError) {
         let metadata = try root.metadata()
         guard let kind = metadata.kind, kind == .directory || kind == .regular else {
@@ -54,9 +54,16 @@ final class Share: Sendable {
         self.cache = cache
         isRemote = Self.remoteTypes.contains(try root.room().type)
         rootDevice = metadata.device
-        var inodes = InodeTable(limit: limits.inodes)
+        var inodes = InodeTable(limit: limits.inodes, budget: budget)
         _ = try inodes.enter(InodeKey(metadata), kind, root)
-        tables = Mutex(Tables(inodes: inodes, files: HandleTable(limit: limits.openFiles)))
+        tables = Mutex(Tables(inodes: inodes, files: HandleTable(limit: limits.openFiles, budget: budget)))
+    }
+
+    deinit {
+        tables.withLock {
+            $0.inodes.giveBack()
+            $0.files.giveBack()
+        }
     }
 
     /// NFS, CIFS, SMB2, Ceph, 9P, FUSE, AFS (linux/magic.h).

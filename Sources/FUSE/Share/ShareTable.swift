@@ -10,10 +10,14 @@ public final class ShareTable: Sendable {
 
     private let state = Mutex(State())
     private let limits: ShareLimits
+    private let budget: DescriptorBudget
 
-    /// - Parameter limits: of each share.
-    public init(limits: ShareLimits = ShareLimits()) {
+    /// - Parameters:
+    ///   - limits: of each share.
+    ///   - descriptors: of all together; by default what this process may open, which is raised to all it can get.
+    public init(limits: ShareLimits = ShareLimits(), descriptors: Int? = nil) {
         self.limits = limits
+        budget = DescriptorBudget(limit: descriptors ?? raiseDescriptorLimit())
     }
 
     /// Shows the guest `root`, a directory or a regular file, as `name`.
@@ -27,7 +31,8 @@ public final class ShareTable: Sendable {
             }
             guard state.nextNumber < NodeID.shareLimit else { throw SystemError("share \(name): too many", .noSpace) }
             state.shares[state.nextNumber] = try Share(
-                number: state.nextNumber, name: fileName, root: root, readOnly: readOnly, cache: cache, limits: limits)
+                number: state.nextNumber, name: fileName, root: root, readOnly: readOnly, cache: cache, limits: limits,
+                budget: budget)
             state.nextNumber += 1
         }
     }
