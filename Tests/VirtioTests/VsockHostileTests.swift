@@ -220,6 +220,23 @@ struct VsockHostileTests {
         try expectAlive(guest)
     }
 
+    @Test("a broken device ends its streams and sleeps")
+    func brokenSleeps() throws {
+        let guest = try VsockGuest()
+        let (socket, _) = try guest.connectFromHost()
+        let waiting = try Descriptor.connected(to: .unix(guest.path))
+        try guest.driver.queues[1].offer(9_999)
+        guest.driver.queues[1].notify()
+        try guest.driver.wait("NEEDS_RESET") { guest.driver.needsReset }
+        #expect(try socket.read(upTo: 1).isEmpty)
+        #expect(try waiting.read(upTo: 1).isEmpty)
+        let late = try Descriptor.connected(to: .unix(guest.path))
+        try late.writeAll("CONNECT 1\n")
+        let before = guest.device.metrics.wakeups.value
+        usleep(50_000)
+        #expect(guest.device.metrics.wakeups.value - before <= 2)
+    }
+
     @Test("a receive buffer of many pages becomes one packet of 64 KiB at most")
     func largeBuffers() throws {
         let guest = try VsockGuest(buffers: 4, bufferSize: 200 << 10)
