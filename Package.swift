@@ -37,8 +37,8 @@ let package = Package(
         .target(name: "GuestMemory", dependencies: ["CLinux", "Linux"], swiftSettings: strict),
         .target(name: "FUSE", dependencies: ["GuestMemory", "Linux"], swiftSettings: strict),
         .target(name: "Virtio", dependencies: ["FUSE", "GuestMemory", "Linux"], swiftSettings: strict),
-        .target(name: "Machine", dependencies: ["CLinux", "KVM", "Virtio", "FUSE", "GuestMemory", "Linux"], swiftSettings: strict),
-        .executableTarget(name: "microvm-vmm", dependencies: ["Machine", "FUSE", "KVM", "Virtio", "Linux"], swiftSettings: strict),
+        .target(name: "Machine", dependencies: ["KVM", "Virtio", "FUSE", "GuestMemory", "Linux"], swiftSettings: strict),
+        .executableTarget(name: "microvm-vmm", dependencies: ["Machine", "Linux"]),
 
         // What host and guest say to each other.
         .target(name: "OCI", dependencies: ["Linux"], swiftSettings: strict),

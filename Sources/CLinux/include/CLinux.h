@@ -45,7 +45,6 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "Confinement.h"
 #include "FileSystem.h"
 #include "Program.h"
 

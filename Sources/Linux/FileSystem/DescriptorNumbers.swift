@@ -9,9 +9,7 @@ public struct DescriptorNumbers: Sendable {
     let directory: Descriptor
 
     public init() throws(SystemError) {
-        // A mount of its own, where this process may make one: no `..` leads out of it.
-        let tree = clinux_open_tree("/proc/self/fd", UInt32(OPEN_TREE_CLONE) | UInt32(O_CLOEXEC))
-        directory = tree >= 0 ? Descriptor(adopting: tree) : try Descriptor.open("/proc/self/fd", O_PATH | O_DIRECTORY)
+        directory = try Descriptor.open("/proc/self/fd", O_PATH | O_DIRECTORY)
     }
 
     /// Opens the very file behind `file`. The caller has made sure that it is regular or a directory.
