@@ -37,8 +37,8 @@ let package = Package(
         .target(name: "GuestMemory", dependencies: ["CLinux", "Linux"], swiftSettings: strict),
         .target(name: "FUSE", dependencies: ["GuestMemory", "Linux"], swiftSettings: strict),
         .target(name: "Virtio", dependencies: ["FUSE", "GuestMemory", "Linux"], swiftSettings: strict),
-        .target(name: "Machine", dependencies: ["KVM", "Virtio", "FUSE", "GuestMemory", "Linux"], swiftSettings: strict),
-        .executableTarget(name: "microvm-vmm", dependencies: ["Machine", "Linux"]),
+        .target(name: "Machine", dependencies: ["CLinux", "KVM", "Virtio", "FUSE", "GuestMemory", "Linux"], swiftSettings: strict),
+        .executableTarget(name: "microvm-vmm", dependencies: ["Machine", "FUSE", "KVM", "Virtio", "Linux"], swiftSettings: strict),
 
         // What host and guest say to each other.
         .target(name: "OCI", dependencies: ["Linux"], swiftSettings: strict),
@@ -62,7 +62,7 @@ let package = Package(
         .target(name: "FakeDriver", dependencies: ["Virtio", "GuestMemory", "Linux"], path: "Tests/FakeDriver"),
         .testTarget(name: "FUSETests", dependencies: ["FUSE", "GuestMemory", "Linux", "CLinux"]),
         .testTarget(name: "VirtioTests", dependencies: ["FUSE", "Virtio", "FakeDriver", "GuestMemory", "Linux"]),
-        .testTarget(name: "MachineTests", dependencies: ["Machine", "KVM", "Virtio", "GuestMemory", "Linux"]),
+        .testTarget(name: "MachineTests", dependencies: ["Machine", "microvm-vmm", "CLinux", "KVM", "Virtio", "GuestMemory", "Linux"]),
         .testTarget(name: "OCITests", dependencies: ["OCI", "Linux"]),
         .testTarget(name: "TTRPCTests", dependencies: ["TTRPC", "Linux"]),
         .testTarget(name: "SandboxTests", dependencies: ["Sandbox", "OCI", "AgentAPI"]),

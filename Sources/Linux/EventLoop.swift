@@ -149,9 +149,9 @@ public final class EventLoop {
 
 extension Descriptor {
     /// Whether reading or writing would find something to do, without waiting.
-    public func isReady(for interest: EventLoop.Interest) -> Bool {
+    public func isReady(for interest: EventLoop.Interest, milliseconds: Int32 = 0) -> Bool {
         var poller = pollfd(fd: raw, events: Int16(truncatingIfNeeded: interest.rawValue), revents: 0)
-        return unsafe poll(&poller, 1, 0) == 1
+        return unsafe poll(&poller, 1, milliseconds) == 1
     }
 }
 

@@ -1,9 +1,18 @@
 import CLinux
 import Glibc
+import Synchronization
 
 /// A POSIX thread with a name. Device and vCPU threads are these, never tasks of the concurrency pool.
 public final class Thread: @unchecked Sendable {
     private var handle = pthread_t()
+
+    private static let prologue = Mutex<(@Sendable (_ name: String) -> Void)?>(nil)
+
+    /// Has every thread that starts from now on run `body` first, given the thread's name: for what a thread must take
+    /// upon itself, such as a system call filter.
+    public static func setPrologue(_ body: @escaping @Sendable (_ name: String) -> Void) {
+        prologue.withLock { $0 = body }
+    }
 
     /// Starts `body` on a new thread called `name` (15 bytes at most are shown by ps).
     public init(_ name: String, stackSize: Int = 256 << 10, _ body: @escaping @Sendable () -> Void) throws(SystemError) {
@@ -18,6 +27,7 @@ public final class Thread: @unchecked Sendable {
                 guard let argument = unsafe argument else { return nil }
                 let start = unsafe Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
                 unsafe clinux_set_thread_name(start.name)
+                Thread.prologue.withLock { $0 }?(start.name)
                 start.body()
                 return nil
             }, start)

@@ -8,3 +8,8 @@ public func currentDirectory() -> String? {
     // getcwd(2): "(unreachable)" for a directory that no path leads to.
     return text.hasPrefix("/") ? text : nil
 }
+
+/// Makes `directory` the working directory of every thread that shares this one's.
+public func changeDirectory(to directory: Descriptor) throws(SystemError) {
+    try check(fchdir(directory.raw), "change directory")
+}

@@ -44,6 +44,10 @@ public final class Machine: Sendable {
     private let transports: [MMIOTransport]
     private let runners: [VCPURunner]
     private let end: End
+    private let gate: Gate
+    private let starter: DeviceStarter
+    /// The vCPUs' threads while they run.
+    private let threads = Mutex<[Thread]>([])
 
     /// Builds the machine and loads its kernel; nothing runs yet.
     ///
@@ -101,11 +105,17 @@ public final class Machine: Sendable {
             }
         }
 
-        let end = try stage("create the virtual machine") { try End() }
+        let gate = try stage("create the virtual machine") { try Gate(threads: configuration.cpus) }
+        let end = try stage("create the virtual machine") { try End(gate) }
+        let starter = try stage("create the virtual machine") { try DeviceStarter() }
         let assist = configuration.softwareKVM ? InstructionAssist(memory: memory, components: XSaveComponents(cpuid: supported)) : nil
         let ports = PortBus(serialOutput: serialOutput)
-        let mmio = MMIOBus(transports)
-        runners = vcpus.map { VCPURunner($0, ports: ports, mmio: mmio, assist: assist, requested: { end.handle($0) }) }
+        let mmio = MMIOBus(transports, starter)
+        runners = vcpus.map {
+            VCPURunner($0, memory: memory, ports: ports, mmio: mmio, assist: assist, gate: gate, requested: { end.handle($0) })
+        }
+        self.gate = gate
+        self.starter = starter
         self.virtualMachine = virtualMachine
         self.vcpus = vcpus
         self.memory = memory
@@ -115,33 +125,68 @@ public final class Machine: Sendable {
 
     /// Runs the guest until it ends, on a thread a vCPU; returns when no thread of the machine is left.
     ///
-    /// - Parameter profile: takes the boot CPU's RIP a thousand times a second.
-    public func run(profile: Profile? = nil) throws(SystemError) -> EndReason {
-        try ignoreKickSignal()
-        var threads: [Thread] = []
+    /// - Parameters:
+    ///   - profile: takes the boot CPU's stack a thousand times a second.
+    ///   - starting: called when all threads stand ready, right before the guest's first instruction.
+    ///   - started: called when the guest runs, and may be paused.
+    public func run(profile: Profile? = nil, starting: () throws -> Void = {}, started: () -> Void = {}) throws -> EndReason {
+        // The kick only has to interrupt KVM_RUN; by default it would end the process.
+        try setEmptyHandler(VCPURunner.kickSignal)
+        defer { tearDown() }
         for (index, runner) in runners.enumerated() {
-            threads.append(
-                try Thread("vcpu \(index)") { [end] in
-                    // A kick that stays pending would leave the thread in KVM_RUN for ever.
-                    unblockSignal(VCPURunner.kickSignal)
-                    let sampling = index == 0 ? profile : nil
-                    if let reason = runner.run(isStopping: { end.reason != nil }, profile: sampling) { end.set(reason) }
-                })
+            let thread = try Thread("vcpu \(index)") { [end] in
+                // A kick that stays pending would leave the thread in KVM_RUN for ever.
+                unblockSignal(VCPURunner.kickSignal)
+                let sampling = index == 0 ? profile : nil
+                if let reason = runner.run(isStopping: { end.reason != nil }, profile: sampling) { end.set(reason) }
+            }
+            threads.withLock { $0.append(thread) }
         }
-        let sampler = try profile?.start(kicking: threads[0], while: { [end] in end.reason == nil })
-        let reason = end.wait()
-        sampler?.join()
-        for vcpu in vcpus { vcpu.requestExit() }
-        for thread in threads {
-            thread.interrupt(VCPURunner.kickSignal)
-            thread.join()
-        }
-        for transport in transports { transport.shutdown() }
-        return reason
+        let sampler = try profile?.start(kicking: { [weak self] in self?.interruptBootCPU() }, while: { [end] in end.reason == nil })
+        defer { sampler?.join() }
+        try starting()
+        gate.open()
+        started()
+        return end.wait()
     }
 
     /// Ends the machine from outside.
     public func stop() { end.set(.stopped) }
+
+    /// Stops every vCPU between two instructions; returns when none runs. Devices go on with what they were asked.
+    public func pause() {
+        gate.close {
+            for vcpu in vcpus { vcpu.requestExit() }
+            threads.withLock { for thread in $0 { thread.interrupt(VCPURunner.kickSignal) } }
+        }
+    }
+
+    /// Takes ``pause()`` back.
+    public func resume() {
+        guard end.reason == nil else { return }
+        for vcpu in vcpus { vcpu.clearExitRequest() }
+        gate.open()
+    }
+
+    private func interruptBootCPU() {
+        threads.withLock { $0.first?.interrupt(VCPURunner.kickSignal) }
+    }
+
+    private func tearDown() {
+        // Also on the way out of a start that failed: threads wait at the gate then.
+        end.set(.stopped)
+        for vcpu in vcpus { vcpu.requestExit() }
+        let threads = threads.withLock { threads in
+            defer { threads = [] }
+            return threads
+        }
+        for thread in threads {
+            thread.interrupt(VCPURunner.kickSignal)
+            thread.join()
+        }
+        starter.stop()
+        for transport in transports { transport.shutdown() }
+    }
 
     // MARK: Construction
 
@@ -178,11 +223,6 @@ public final class Machine: Sendable {
         }
         return placed
     }
-
-    /// The kick only has to interrupt KVM_RUN; by default it would end the process.
-    private func ignoreKickSignal() throws(SystemError) {
-        try setEmptyHandler(VCPURunner.kickSignal)
-    }
 }
 
 /// The first reason to end, and whoever waits for it.
@@ -194,9 +234,11 @@ private final class End: Sendable {
 
     private let state = Mutex(State())
     private let event: EventDescriptor
+    private let gate: Gate
 
-    init() throws(SystemError) {
+    init(_ gate: Gate) throws(SystemError) {
         event = try EventDescriptor(nonBlocking: false)
+        self.gate = gate
     }
 
     var reason: EndReason? { state.withLock { $0.reason } }
@@ -207,7 +249,9 @@ private final class End: Sendable {
             state.reason = reason
             return true
         }
-        if first { event.signal() }
+        guard first else { return }
+        gate.remove()
+        event.signal()
     }
 
     /// A panicking kernel reports and then resets; the report decides what the reset meant.

@@ -4,19 +4,6 @@ import GuestMemory
 import KVM
 import Linux
 
-/// Why a machine ended.
-public enum EndReason: Equatable, Sendable {
-    /// The guest switched itself off.
-    case powerOff
-    case reset
-    /// The guest kernel panicked (it said so through pvpanic before it reset).
-    case guestPanic
-    case tripleFault
-    /// The host asked for it.
-    case stopped
-    case error(String)
-}
-
 /// Runs one vCPU on its own thread: KVM_RUN, then whatever the exit asks for.
 final class VCPURunner: Sendable {
     /// Interrupts KVM_RUN; its handler does nothing.
@@ -27,19 +14,28 @@ final class VCPURunner: Sendable {
     private let mmio: MMIOBus
     /// Only on a KVM that emulates the guest kernel.
     private let assist: InstructionAssist?
+    private let memory: GuestMemory
+    private let gate: Gate
     private let requested: @Sendable (PortBus.Request) -> Void
 
-    init(_ vcpu: VCPU, ports: PortBus, mmio: MMIOBus, assist: InstructionAssist?, requested: @escaping @Sendable (PortBus.Request) -> Void) {
+    init(
+        _ vcpu: VCPU, memory: GuestMemory, ports: PortBus, mmio: MMIOBus, assist: InstructionAssist?, gate: Gate,
+        requested: @escaping @Sendable (PortBus.Request) -> Void
+    ) {
+        self.memory = memory
         self.vcpu = vcpu
         self.ports = ports
         self.mmio = mmio
         self.assist = assist
+        self.gate = gate
         self.requested = requested
     }
 
     /// Runs until the machine is to end; nil if `isStopping` said so.
     func run(isStopping: @Sendable () -> Bool, profile: Profile?) -> EndReason? {
-        while !isStopping() {
+        while true {
+            gate.pass()
+            if isStopping() { return nil }
             do {
                 switch try vcpu.runUntilExit() {
                 case .portRead(let port, let size, let count): vcpu.completePortRead(ports.read(port, count: size * count))
@@ -47,7 +43,7 @@ final class VCPURunner: Sendable {
                     if let request = ports.write(port, data) { requested(request) }
                 case .mmioRead(let address, let size): vcpu.completeMMIORead(mmio.read(address, size: size))
                 case .mmioWrite(let address, let size, let value): mmio.write(address, value, size: size)
-                case .interrupted: if let profile { profile.record(try vcpu.registers().rip) }
+                case .interrupted: if let profile { profile.record(try Context(vcpu, memory)) }
                 case .halt: continue
                 case .shutdown: return .tripleFault
                 case .systemEvent(let type): return type == UInt32(KVM_SYSTEM_EVENT_SHUTDOWN) ? .powerOff : .reset
@@ -61,15 +57,11 @@ final class VCPURunner: Sendable {
                 return .error(describe("\(error)"))
             }
         }
-        return nil
     }
 
     /// A message with where the guest was and which bytes it was executing.
     private func describe(_ what: String) -> String {
-        guard let assist, let context = try? Context(vcpu, assist.memory) else {
-            let rip = (try? vcpu.registers().rip) ?? 0
-            return "vCPU \(vcpu.index): \(what) at RIP 0x\(String(rip, radix: 16))"
-        }
+        guard let context = try? Context(vcpu, memory) else { return "vCPU \(vcpu.index): \(what)" }
         let bytes = ((try? context.fetch(15)) ?? []).map { String($0, radix: 16) }.joined(separator: " ")
         return "vCPU \(vcpu.index): \(what) at RIP 0x\(String(context.registers.rip, radix: 16)), instruction \(bytes)"
     }

@@ -1,3 +1,4 @@
+import FUSE
 import Linux
 import Machine
 
@@ -15,9 +16,12 @@ struct Options {
     var vsock: Descriptor?
     var vsockPath = ""
     var console: Descriptor?
+    var shares: [(name: String, root: Descriptor, readOnly: Bool, cache: CachePolicy)] = []
+    var directory: Descriptor?
     /// Nil: find out with a probe machine.
     var softwareKVM: Bool?
     var killWithParent = false
+    var jail = false
     var profile: Descriptor?
 
     static let usage = """
@@ -33,10 +37,16 @@ struct Options {
           --control-fd FD      SOCK_SEQPACKET socket for requests and events; the machine ends when it closes
           --vsock-fd FD        listening Unix socket for host connections (CONNECT PORT)
           --vsock-path PATH    guest connections to host port P go to the Unix socket PATH_P
+          --directory-fd FD    the directory PATH is relative to, with nothing but sockets in it
+          --share NAME:FD:ro|rw[:auto|always]
+                               show the guest this directory or file by virtio-fs (tag microvm); may be repeated.
+                               always: only this guest changes it while it runs
           --console-fd FD      where the guest's console is written
           --host-kind KIND     hardware, or software where KVM interprets the guest kernel (default: probe)
-          --profile-fd FD      write the boot CPU's RIP, sampled every millisecond, a hexadecimal line each, at the end
+          --profile-fd FD      write the boot CPU's kernel stack, sampled every millisecond, a line of addresses each, at the end
           --kill-with-parent   die when the parent does
+          --jail               give up every right not needed: namespaces, an empty root or DIRECTORY-FD's as root,
+                               no capability but the file server's, a system call filter on each thread
 
         Exit status: 0 guest switched off, 2 usage, 3 error, 4 guest panic, 5 guest reset, 6 triple fault.
         """
@@ -48,9 +58,14 @@ struct Options {
     init(_ arguments: [String]) throws {
         var rest = arguments[...]
         while let flag = rest.popFirst() {
-            if flag == "--kill-with-parent" {
+            switch flag {
+            case "--kill-with-parent":
                 killWithParent = true
                 continue
+            case "--jail":
+                jail = true
+                continue
+            default: break
             }
             guard let value = rest.popFirst() else { throw UsageError(description: "\(flag): value missing, or no such flag") }
             switch flag {
@@ -63,6 +78,8 @@ struct Options {
             case "--vsock-fd": vsock = try descriptor(flag, value)
             case "--vsock-path": vsockPath = value
             case "--console-fd": console = try descriptor(flag, value)
+            case "--directory-fd": directory = try descriptor(flag, value)
+            case "--share": shares.append(try share(flag, value))
             case "--profile-fd": profile = try descriptor(flag, value)
             case "--host-kind":
                 guard ["hardware", "software"].contains(value) else { throw UsageError(description: "\(flag): hardware or software, not \(value)") }
@@ -72,6 +89,29 @@ struct Options {
         }
         guard memory % 4096 == 0 else { throw UsageError(description: "--memory: \(memory) is no multiple of 4096") }
     }
+}
+
+/// How a share is given to the guest: `ro` or `rw`, then perhaps how long the guest may believe what it was told.
+struct ShareMode {
+    let readOnly: Bool
+    let cache: CachePolicy
+
+    static let usage = "ro or rw, then perhaps auto or always"
+
+    init?(_ words: some Collection<String>) {
+        guard let access = words.first, ["ro", "rw"].contains(access), words.count <= 2 else { return nil }
+        guard let cache = words.count == 2 ? words.dropFirst().first.flatMap({ CachePolicy(rawValue: $0) }) : .auto else { return nil }
+        readOnly = access == "ro"
+        self.cache = cache
+    }
+}
+
+private func share(_ flag: String, _ value: String) throws -> (name: String, root: Descriptor, readOnly: Bool, cache: CachePolicy) {
+    let words = value.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
+    guard words.count >= 3, let mode = ShareMode(words[2...]) else {
+        throw Options.UsageError(description: "\(flag): NAME:FD:MODE, MODE being \(ShareMode.usage), not \(value)")
+    }
+    return (words[0], try descriptor(flag, words[1]), mode.readOnly, mode.cache)
 }
 
 private func number(_ flag: String, _ value: String, _ range: ClosedRange<Int>) throws -> Int {

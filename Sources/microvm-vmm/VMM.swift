@@ -1,40 +1,56 @@
+import FUSE
 import KVM
 import Linux
 import Machine
 import Virtio
 
-/// One machine with the devices its options ask for.
+/// One machine with the devices its options ask for, and the control socket.
 struct VMM {
     private let machine: Machine
+    private let control: ControlSocket?
     private let profileOutput: Descriptor?
-
-    /// What a guest's console may take of the host's disk.
-    private static let consoleBudget = 1 << 20
+    private let isJailed: Bool
 
     init(_ options: Options) throws {
         guard let kernel = options.kernel else { throw Options.UsageError(description: "--kernel-fd is needed") }
         let system = try System()
-        let configuration = MachineConfiguration(
-            cpus: options.cpus, memory: options.memory, kernel: kernel, image: options.image, commandLine: options.commandLine,
-            softwareKVM: try options.softwareKVM ?? (HostProbe.run(system).kind == .software))
-        let log = try options.console.map { try ConsoleLog(output: $0, byteBudget: Self.consoleBudget) }
+        let softwareKVM = try options.softwareKVM ?? (HostProbe.run(system).kind == .software)
+        // Sockets of guest connections are named relative to it: a path of any length fits.
+        if let directory = options.directory { try changeDirectory(to: directory) }
+        let devices =
+            options.jail
+            ? try Jail.enter(keepingWorkingDirectory: options.directory != nil) { try Devices(options) } : try Devices(options)
+        let machine = try Machine(
+            MachineConfiguration(
+                cpus: options.cpus, memory: options.memory, kernel: kernel, image: options.image, commandLine: options.commandLine,
+                softwareKVM: softwareKVM),
+            system: system, devices: { devices.list(image: $0) }, serialOutput: { devices.log?.append([$0]) })
+        self.machine = machine
         profileOutput = options.profile
-        machine = try Machine(
-            configuration, system: system, devices: { image in
-                var devices: [any VirtioDevice] = []
-                if let image { devices.append(PmemDevice(address: image.address, count: image.count)) }
-                if let log { devices.append(ConsoleDevice(log: log)) }
-                devices.append(EntropyDevice())
-                return devices
-            },
-            serialOutput: { byte in log?.append([byte]) })
+        isJailed = options.jail
+        control = try options.control.map { socket in
+            try ControlSocket(
+                socket,
+                .init(
+                    share: { try devices.shares.add($0, root: $1, readOnly: $2, cache: $3) }, unshare: { try devices.shares.remove($0) },
+                    pause: { machine.pause() }, resume: { machine.resume() }, stop: { machine.stop() },
+                    metrics: { devices.metrics }))
+        }
     }
 
     func run() throws -> EndReason {
-        guard let profileOutput else { return try machine.run() }
-        let profile = Profile()
-        let reason = try machine.run(profile: profile)
-        try profileOutput.writeAll(profile.samples.map { String($0, radix: 16) + "\n" }.joined())
+        let profile = profileOutput.map { _ in Profile() }
+        let reason = try machine.run(profile: profile, starting: starting, started: { control?.open() })
+        control?.send(.ended(reason))
+        if let profile, let profileOutput {
+            try profileOutput.writeAll(profile.samples.map { $0.map { String($0, radix: 16) }.joined(separator: " ") + "\n" }.joined())
+        }
         return reason
+    }
+
+    /// All threads are there, and no instruction of the guest has run.
+    private func starting() throws {
+        if isJailed { try Jail.confineThread(as: .main) }
+        control?.send(.started(nanoseconds: monotonicNanoseconds()))
     }
 }

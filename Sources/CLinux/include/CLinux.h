@@ -45,6 +45,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "Confinement.h"
 #include "FileSystem.h"
 #include "Program.h"
 

@@ -9,7 +9,12 @@ public struct DescriptorNumbers: Sendable {
     let directory: Descriptor
 
     public init() throws(SystemError) {
-        directory = try Descriptor.open("/proc/self/fd", O_PATH | O_DIRECTORY)
+        // A mount of its own, where this process may make one: no `..` leads out of it.
+        if let tree = try? Descriptor.mountTree("/proc/self/fd", recursive: false) {
+            directory = tree
+        } else {
+            directory = try Descriptor.open("/proc/self/fd", O_PATH | O_DIRECTORY)
+        }
     }
 
     /// Opens the very file behind `file`. The caller has made sure that it is regular or a directory.

@@ -3,10 +3,12 @@ import Virtio
 /// Which device answers at a guest-physical address outside memory.
 struct MMIOBus: Sendable {
     private let transports: [MMIOTransport]
+    private let starter: DeviceStarter
 
     /// Devices one page apart from ``MemoryMap/mmioStart``.
-    init(_ transports: [MMIOTransport]) {
+    init(_ transports: [MMIOTransport], _ starter: DeviceStarter) {
         self.transports = transports
+        self.starter = starter
     }
 
     func read(_ address: UInt64, size: Int) -> UInt64 {
@@ -16,7 +18,8 @@ struct MMIOBus: Sendable {
 
     func write(_ address: UInt64, _ value: UInt64, size: Int) {
         guard let (transport, offset) = find(address) else { return }
-        transport.write(offset, value, count: size)
+        guard offset == MMIOTransport.statusOffset else { return transport.write(offset, value, count: size) }
+        starter.perform { transport.write(offset, value, count: size) }
     }
 
     private func find(_ address: UInt64) -> (MMIOTransport, UInt64)? {

@@ -11,6 +11,8 @@ public final class MMIOTransport: Sendable {
     public static let length: UInt64 = 0x1000
     /// Offset of QueueNotify, where KVM's ioeventfds listen.
     public static let queueNotifyOffset: UInt64 = 0x50
+    /// Offset of Status: a write may start or stop the device's threads.
+    public static let statusOffset: UInt64 = 0x70
     static let configurationOffset: UInt64 = 0x100
 
     public let device: any VirtioDevice

@@ -1,0 +1,95 @@
+import FUSE
+import Linux
+import Machine
+
+/// The host's control socket (SOCK_SEQPACKET, a text message a packet) and the thread that answers it.
+///
+/// Requests are `share NAME ro|rw [auto|always]` with a descriptor beside it, `unshare NAME`, `pause`, `resume`, `stop` and
+/// `metrics`. Each is answered in order by `ok[ TEXT]` or `error TEXT`. Events go out unasked. When the host's
+/// end closes, the machine ends.
+final class ControlSocket: Sendable {
+    /// What a request acts on.
+    struct Actions: Sendable {
+        var share: @Sendable (_ name: String, _ root: Descriptor, _ readOnly: Bool, _ cache: CachePolicy) throws -> Void
+        var unshare: @Sendable (_ name: String) throws -> Void
+        var pause: @Sendable () -> Void
+        var resume: @Sendable () -> Void
+        var stop: @Sendable () -> Void
+        var metrics: @Sendable () -> String
+    }
+
+    enum Event: CustomStringConvertible {
+        /// CLOCK_MONOTONIC, right before the guest's first instruction.
+        case started(nanoseconds: UInt64)
+        case ended(EndReason)
+
+        var description: String {
+            switch self {
+            case .started(let nanoseconds): "event started \(nanoseconds)"
+            case .ended(let reason): "event ended \(reason)"
+            }
+        }
+    }
+
+    struct RequestError: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    static let threadName = "control"
+    private static let requestLimit = 4096
+
+    private let socket: Descriptor
+    private let begin: EventDescriptor
+
+    /// Starts the thread; it answers nothing before ``open()``.
+    init(_ socket: Descriptor, _ actions: Actions) throws(SystemError) {
+        self.socket = socket
+        let begin = try EventDescriptor(nonBlocking: false)
+        self.begin = begin
+        _ = try Thread(Self.threadName) {
+            begin.drain()
+            Self.serve(socket, actions)
+        }
+    }
+
+    /// The machine runs: requests are answered from now on.
+    func open() { begin.signal() }
+
+    /// Tells the host. A host that is gone, or lets its socket fill up, misses it.
+    func send(_ event: Event) {
+        try? socket.send(Array(event.description.utf8))
+    }
+
+    private static func serve(_ socket: Descriptor, _ actions: Actions) {
+        while let message = try? socket.receive(limit: requestLimit), !message.bytes.isEmpty {
+            guard (try? socket.send(Array(answer(message, actions).utf8))) != nil else { break }
+        }
+        actions.stop()
+    }
+
+    private static func answer(_ message: (bytes: [UInt8], descriptors: [Descriptor]), _ actions: Actions) -> String {
+        do {
+            let text = try perform(String(decoding: message.bytes, as: UTF8.self), message.descriptors, actions)
+            return text.isEmpty ? "ok" : "ok \(text)"
+        } catch {
+            return "error \(error)"
+        }
+    }
+
+    private static func perform(_ request: String, _ descriptors: [Descriptor], _ actions: Actions) throws -> String {
+        let words = request.split(separator: " ").map(String.init)
+        switch (words.first, words.count) {
+        case ("share", 3), ("share", 4):
+            guard let mode = ShareMode(words[2...]) else { throw RequestError(description: "share: \(ShareMode.usage)") }
+            guard descriptors.count == 1 else { throw RequestError(description: "share: one descriptor is needed") }
+            try actions.share(words[1], descriptors[0], mode.readOnly, mode.cache)
+        case ("unshare", 2): try actions.unshare(words[1])
+        case ("pause", 1): actions.pause()
+        case ("resume", 1): actions.resume()
+        case ("stop", 1): actions.stop()
+        case ("metrics", 1): return actions.metrics()
+        default: throw RequestError(description: "unknown request: \(request)")
+        }
+        return ""
+    }
+}

@@ -1,0 +1,51 @@
+import FUSE
+import Linux
+import Machine
+import Virtio
+
+/// The devices a machine gets, in bus order, and what they count.
+final class Devices: Sendable {
+    let shares: ShareTable
+    let log: ConsoleLog?
+    private let console: ConsoleDevice?
+    private let entropy = EntropyDevice()
+    private let vsock: VsockDevice?
+    private let fileSystem: FileSystemDevice
+
+    /// What the guest's kernel and agent may write to the host's disk.
+    private static let consoleBudget = 1 << 20
+    private static let guestCID: UInt32 = 3
+    private static let tag = "microvm"
+
+    init(_ options: Options) throws {
+        shares = ShareTable()
+        for share in options.shares { try shares.add(share.name, root: share.root, readOnly: share.readOnly, cache: share.cache) }
+        fileSystem = FileSystemDevice(tag: Self.tag, server: try FileServer(shares: shares))
+        log = try options.console.map { try ConsoleLog(output: $0, byteBudget: Self.consoleBudget) }
+        console = log.map { ConsoleDevice(log: $0) }
+        vsock = options.vsock.map { VsockDevice(guestCID: Self.guestCID, listener: $0, path: options.vsockPath) }
+    }
+
+    /// - Parameter image: where in guest memory the root file system is mapped.
+    func list(image: (address: UInt64, count: UInt64)?) -> [any VirtioDevice] {
+        let pmem = image.map { PmemDevice(address: $0.address, count: $0.count) }
+        let all: [(any VirtioDevice)?] = [pmem, console, vsock, fileSystem, entropy]
+        return all.compactMap { $0 }
+    }
+
+    /// `name=value` words.
+    var metrics: String {
+        var words = [("entropy.bytes", entropy.metrics.bytes.value), ("entropy.pauses", entropy.metrics.pauses.value)]
+        words += [("fs.requests", fileSystem.metrics.requests.value), ("fs.slow", fileSystem.metrics.slowRequests.value)]
+        if let console { words += [("console.bytes", console.metrics.bytes.value)] }
+        if let metrics = vsock?.metrics {
+            words += [
+                ("vsock.packets-from-guest", metrics.packetsFromGuest.value), ("vsock.bytes-from-guest", metrics.bytesFromGuest.value),
+                ("vsock.packets-to-guest", metrics.packetsToGuest.value), ("vsock.bytes-to-guest", metrics.bytesToGuest.value),
+                ("vsock.connections", metrics.connections.value), ("vsock.refused", metrics.refused.value),
+                ("vsock.violations", metrics.violations.value), ("vsock.stalls", metrics.stalls.value),
+            ]
+        }
+        return words.map { "\($0.0)=\($0.1)" }.joined(separator: " ")
+    }
+}
