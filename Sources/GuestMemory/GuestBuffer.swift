@@ -7,12 +7,12 @@ import Linux
 /// Which way it may be used is up to the device: what the driver marked device-writable is written,
 /// the rest read. Transfers to and from files go straight between guest pages and the file.
 public struct GuestBuffer: Sendable {
-    private var slices: [GuestSlice] = []
+    @usableFromInline var slices: [GuestSlice] = []
     /// The slice the cursor is in, and how far.
-    private var index = 0
-    private var offset = 0
+    @usableFromInline var index = 0
+    @usableFromInline var offset = 0
     /// Bytes between the cursor and the end.
-    public private(set) var remaining = 0
+    public internal(set) var remaining = 0
 
     public init() {}
 
@@ -69,6 +69,7 @@ public struct GuestBuffer: Sendable {
     // MARK: Values
 
     /// Copies an integer out and moves on.
+    @inlinable
     @inline(__always)
     public mutating func read<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type = T.self) throws(GuestMemoryError) -> T {
         let size = MemoryLayout<T>.size
@@ -95,6 +96,7 @@ public struct GuestBuffer: Sendable {
     }
 
     /// Stores an integer and moves on.
+    @inlinable
     @inline(__always)
     public mutating func write<T: FixedWidthInteger & BitwiseCopyable>(_ value: T) throws(GuestMemoryError) {
         let size = MemoryLayout<T>.size
@@ -191,8 +193,8 @@ public struct GuestBuffer: Sendable {
         return try result.get()
     }
 
-    @inline(__always)
-    private mutating func advance(_ count: Int) {
+    @usableFromInline
+    mutating func advance(_ count: Int) {
         remaining -= count
         var left = count
         while left > 0 {

@@ -8,7 +8,7 @@ import Glibc
 /// and every x86 structure is.
 @safe
 public struct GuestSlice: @unchecked Sendable {
-    let base: UnsafeMutableRawPointer
+    @usableFromInline let base: UnsafeMutableRawPointer
     /// Length in bytes.
     public let count: Int
 
@@ -18,12 +18,14 @@ public struct GuestSlice: @unchecked Sendable {
     }
 
     /// The integer at `offset`; needs no alignment.
+    @inlinable
     @inline(__always)
     public func load<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type = T.self, at offset: Int = 0) throws(GuestMemoryError) -> T {
         try checkRange(offset, MemoryLayout<T>.size)
         return unsafe T(littleEndian: base.loadUnaligned(fromByteOffset: offset, as: T.self))
     }
 
+    @inlinable
     @inline(__always)
     public func store<T: FixedWidthInteger & BitwiseCopyable>(_ value: T, at offset: Int = 0) throws(GuestMemoryError) {
         try checkRange(offset, MemoryLayout<T>.size)
@@ -31,6 +33,7 @@ public struct GuestSlice: @unchecked Sendable {
     }
 
     /// A ring index: everything the guest wrote before it is visible after this.
+    @inlinable
     @inline(__always)
     public func loadAcquire(at offset: Int) throws(GuestMemoryError) -> UInt16 {
         try checkRange(offset, 2)
@@ -69,8 +72,9 @@ public struct GuestSlice: @unchecked Sendable {
         return unsafe GuestSlice(base: base + offset, count: count)
     }
 
+    @inlinable
     @inline(__always)
-    private func checkRange(_ offset: Int, _ count: Int) throws(GuestMemoryError) {
+    func checkRange(_ offset: Int, _ count: Int) throws(GuestMemoryError) {
         guard offset >= 0, count >= 0, offset <= self.count, count <= self.count - offset else {
             throw .outOfSlice(offset: offset, count: count, sliceCount: self.count)
         }

@@ -24,7 +24,7 @@ public final class ShareTable: Sendable {
     ///
     /// - Throws: `EEXIST` for a name in use, `EINVAL` for what is no name or neither file nor directory.
     public func add(_ name: String, root: Descriptor, readOnly: Bool, cache: CachePolicy = .auto) throws {
-        guard let fileName = FileName(name.utf8) else { throw SystemError("share \(name): not a name", .invalidArgument) }
+        guard let fileName = FileName(name) else { throw SystemError("share \(name): not a name", .invalidArgument) }
         try state.withLock { state throws(SystemError) in
             guard !state.shares.values.contains(where: { $0.name == fileName }) else {
                 throw SystemError("share \(name): is there already", .fileExists)

@@ -53,8 +53,6 @@ public struct DirectoryEntries: Sendable {
     }
 
     private func word(_ start: Int) -> UInt64 {
-        var value: UInt64 = 0
-        for index in (0..<8).reversed() { value = value << 8 | UInt64(bytes[start + index]) }
-        return value
+        unsafe bytes.withUnsafeBytes { unsafe $0.loadUnaligned(fromByteOffset: start, as: UInt64.self) }
     }
 }
