@@ -54,7 +54,10 @@ let package = Package(
         .systemLibrary(name: "CCapability", path: "guest/CCapability", pkgConfig: "libcap", providers: [.apt(["libcap-dev"])]),
         .target(
             name: "Agent", dependencies: ["OCI", "AgentAPI", "TTRPC", "Linux", "CLinux", "CSeccomp", "CCapability"], path: "guest/Agent"),
-        .executableTarget(name: "microvm-agent", dependencies: ["Agent"], path: "guest/microvm-agent"),
+        .executableTarget(
+            name: "microvm-agent", dependencies: ["Agent"], path: "guest/microvm-agent",
+            // Segments on huge pages: the guest maps its image with them (scripts/build-guest-image).
+            linkerSettings: [.unsafeFlags(["-Xlinker", "-z", "-Xlinker", "max-page-size=0x200000"])]),
 
         .testTarget(name: "LinuxTests", dependencies: ["Linux", "CLinux"]),
         .testTarget(name: "KVMTests", dependencies: ["KVM", "CLinux", "Linux"]),
