@@ -1,1 +1,8 @@
 #include "CLinux.h"
+
+#include <malloc.h>
+
+void clinux_keep_memory(void) {
+    mallopt(M_TRIM_THRESHOLD, 16 << 20);
+    mallopt(M_MMAP_THRESHOLD, 4 << 20);
+}

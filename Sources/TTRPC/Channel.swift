@@ -5,7 +5,8 @@ public import Linux
 /// While more than `outputLimit` bytes wait to be sent nothing is read, so a peer that asks without
 /// reading its answers stalls itself.
 public final class Channel {
-    private static let readSize = 64 << 10
+    /// A guest pays for each page of a buffer it first touches.
+    private static let readSize = 16 << 10
 
     private let socket: Descriptor
     private let loop: EventLoop

@@ -162,3 +162,6 @@ static inline void clinux_store_release(void *address, uint16_t value) {
 }
 
 static inline void clinux_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+
+// Makes malloc keep what is freed (mallopt(3)).
+void clinux_keep_memory(void);

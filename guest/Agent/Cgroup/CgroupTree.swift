@@ -10,6 +10,8 @@ final class CgroupTree {
     /// Loaded device filters by their code: verifying one is dear where ring 0 is interpreted.
     private var filters: [(code: [UInt64], program: Descriptor)] = []
     private static let keptFilters = 8
+    /// A list of every process there can be, and more.
+    private static let readLimit = 8 << 20
 
     /// - Parameter path: where it is mounted.
     init(_ path: String) throws(SystemError) {
@@ -85,6 +87,14 @@ final class CgroupTree {
     }
 
     static func read(_ file: String, in directory: Descriptor) throws(SystemError) -> String {
-        String(decoding: try Descriptor.open(file, O_RDONLY, at: directory).readToEnd(limit: 4 << 20), as: UTF8.self)
+        let file = try Descriptor.open(file, O_RDONLY, at: directory)
+        // In small parts: fresh memory is dear where ring 0 is interpreted.
+        var all: [UInt8] = []
+        while all.count < readLimit {
+            let part = try file.read(upTo: 2048)
+            if part.isEmpty { break }
+            all += part
+        }
+        return String(decoding: all, as: UTF8.self)
     }
 }
