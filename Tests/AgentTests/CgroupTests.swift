@@ -95,6 +95,7 @@ struct DeviceFilterTests {
             case 0xb4: registers[destination] = value
             case 0x54: registers[destination] &= value
             case 0x74: registers[destination] >>= value
+            case 0x05: next += offset
             case 0x16: if registers[destination] & 0xffff_ffff == value { next += offset }
             case 0x56: if registers[destination] & 0xffff_ffff != value { next += offset }
             case 0x95: return registers[0] != 0
@@ -141,6 +142,47 @@ struct DeviceFilterTests {
         #expect(allows(rules, block, 8, 5, read | write))
         #expect(!allows(rules, block, 8, 6, read | write))
         #expect(allows(rules, block, 8, 6, read))
+    }
+
+    @Test("the usual list is a short program: verifying each instruction takes milliseconds where ring 0 is interpreted")
+    func size() {
+        #expect(DeviceFilter.program([LinuxDeviceCgroup(allow: false, access: "rwm")]).count <= 30)
+    }
+
+    @Test("rules of every shape, with and without the defaults behind them, agree with a plain reading", arguments: 0..<200)
+    func random(seed: UInt64) {
+        var state = seed &* 0x9e37_79b9_7f4a_7c15 &+ 1
+        func next(_ limit: UInt64) -> UInt64 {
+            state ^= state << 13
+            state ^= state >> 7
+            state ^= state << 17
+            return state % limit
+        }
+        let accesses = ["r", "w", "m", "rw", "rwm", "rm", ""]
+        let rules = (0..<next(8)).map { _ in
+            LinuxDeviceCgroup(
+                allow: next(2) == 0, type: [.all, .block, .character, nil][Int(next(4))], major: next(3) == 0 ? nil : Int64(next(3)),
+                minor: next(3) == 0 ? nil : Int64(next(3)), access: accesses[Int(next(7))])
+        }
+        for _ in 0..<50 {
+            let device = (type: 1 + next(2), major: next(3), minor: next(3), access: 1 + next(7))
+            #expect(
+                allows(rules, device.type, device.major, device.minor, device.access) == plainly(rules + DeviceFilter.defaultRules, device))
+        }
+    }
+
+    /// Bit by bit, from the last rule to the first.
+    private func plainly(_ rules: [LinuxDeviceCgroup], _ device: (type: UInt64, major: UInt64, minor: UInt64, access: UInt64)) -> Bool {
+        let letters: [(UInt64, Character)] = [(mknod, "m"), (read, "r"), (write, "w")]
+        return letters.filter { device.access & $0.0 != 0 }.allSatisfy { _, letter in
+            for rule in rules.reversed() {
+                let isType = rule.type == nil || rule.type == .all || (rule.type == .block) == (device.type == block)
+                let isNumber = (rule.major ?? -1) < 0 || rule.major == Int64(device.major)
+                let isMinor = (rule.minor ?? -1) < 0 || rule.minor == Int64(device.minor)
+                if isType, isNumber, isMinor, rule.access.isEmpty || rule.access.contains(letter) { return rule.allow }
+            }
+            return false
+        }
     }
 
     @Test("a privileged container's list needs no filter")

@@ -25,7 +25,7 @@ public final class Agent {
 
     public init(_ configuration: Configuration, on loop: EventLoop) throws(SystemError) {
         context = try AgentContext(on: loop, cgroupRoot: configuration.cgroupRoot, adoptingOrphans: configuration.isInit)
-        if configuration.isInit { context.cgroups.enableControllers() }
+        if configuration.isInit { context.cgroups.prepare() }
         let containers = Containers(context, streamPatience: configuration.streamPatience)
         machine = MachineService(containers, startedAt: configuration.startedAt, switchOff: configuration.switchOff)
         server = Server(AgentService(containers: containers, machine: machine).methods, on: loop)

@@ -19,8 +19,14 @@ final class CgroupTree {
         controllers = Self.enabling(try Self.read("cgroup.controllers", in: root))
     }
 
+    /// What would otherwise slow the first container down; a snapshot of an idle agent has it done.
+    func prepare() {
+        enableControllers()
+        _ = try? filter(DeviceFilter.program([]))
+    }
+
     /// Makes all controllers work in the cgroups below the root. Each by itself: one that cannot be had takes no other with it.
-    func enableControllers() {
+    private func enableControllers() {
         do {
             try Self.write(controllers, to: "cgroup.subtree_control", in: root)
         } catch {

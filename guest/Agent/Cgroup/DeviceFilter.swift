@@ -27,44 +27,154 @@ enum DeviceFilter {
         return last.allow && matchesAll(last) && bits(last.access) == Bit.all
     }
 
-    /// Instructions, 8 bytes each. R2: type, R3: access wanted and not yet decided on, R4: major, R5: minor.
+    /// Instructions, 8 bytes each.
+    ///
+    /// Few and with few branches, because the kernel follows them all when it is loaded: rules for all access end
+    /// the program when they match, those of one type and major number share its tests.
     static func program(_ rules: [LinuxDeviceCgroup]) -> [UInt64] {
-        var code: [UInt64] = [
+        var code = Code()
+        var rest = (rules + defaultRules).map(Rule.init).reversed()[...]
+        while let rule = rest.popFirst() {
+            if rule.matchesAll, rule.access == Bit.all {
+                // Nothing behind such a rule can be reached.
+                code.jump(to: rule.allow ? .allow : .deny)
+                return code.finished
+            }
+            if rule.access != Bit.all {
+                // Only these two types exist: a rule for each is one for both.
+                let both = rest.first.map { rule.differsOnlyInType(from: $0) } ?? false
+                if both { rest.removeFirst() }
+                code.add(partial: both ? rule.ofAnyType : rule)
+                continue
+            }
+            var group = [rule]
+            while let next = rest.first, next.access == Bit.all, rule.canShareTests(with: next) {
+                group.append(next)
+                rest.removeFirst()
+            }
+            code.add(complete: group)
+        }
+        code.jump(to: .deny)
+        return code.finished
+    }
+
+    /// A rule in the numbers of the kernel.
+    private struct Rule {
+        let allow: Bool
+        /// `BPF_DEVCG_DEV_BLOCK` or `_CHAR`; nil: either.
+        var type: Int32?
+        let major: Int32?
+        let minor: Int32?
+        let access: UInt8
+
+        init(_ rule: LinuxDeviceCgroup) {
+            allow = rule.allow
+            switch rule.type {
+            case .block: type = 1
+            case .character: type = 2
+            case .all, nil: type = nil
+            }
+            major = number(rule.major)
+            minor = number(rule.minor)
+            access = bits(rule.access)
+        }
+
+        var matchesAll: Bool { type == nil && major == nil && minor == nil }
+        var ofAnyType: Rule {
+            var rule = self
+            rule.type = nil
+            return rule
+        }
+
+        func differsOnlyInType(from other: Rule) -> Bool {
+            guard let type, let otherType = other.type, type != otherType else { return false }
+            return allow == other.allow && major == other.major && minor == other.minor && access == other.access
+        }
+
+        func canShareTests(with other: Rule) -> Bool {
+            major != nil && type == other.type && major == other.major && minor != nil && other.minor != nil
+        }
+    }
+
+    /// Assembles a program. R2: type, R3: access wanted and not yet decided on, R4: major, R5: minor.
+    private struct Code {
+        enum Verdict: Int { case deny, allow }
+
+        private var instructions: [UInt64] = [
             loadWord(2, from: 1, offset: 0), move(3, from: 2), and(2, 0xffff), shiftRight(3, 16),
             loadWord(4, from: 1, offset: 4), loadWord(5, from: 1, offset: 8),
         ]
-        for rule in (rules + defaultRules).reversed() {
-            code += block(rule)
-            // Nothing behind such a rule can be reached.
-            if matchesAll(rule), bits(rule.access) == Bit.all { return code }
-        }
-        return code + [set(0, 0), exit]
-    }
+        /// Jumps whose distance is known at the end.
+        private var jumps: [(place: Int, verdict: Verdict)] = []
 
-    private static func block(_ rule: LinuxDeviceCgroup) -> [UInt64] {
-        let access = Int32(bits(rule.access))
-        var verdict: [UInt64]
-        if rule.allow {
-            // What is allowed here needs no more asking; nothing left: allowed.
-            verdict = [and(3, ~access), jumpIfNotEqual(3, 0, over: 2), set(0, 1), exit]
-        } else {
-            verdict = [move(0, from: 3), and(0, access), jumpIfEqual(0, 0, over: 2), set(0, 0), exit]
+        /// Rules that decide on everything; of one type and major number if there are several.
+        mutating func add(complete rules: [Rule]) {
+            guard let first = rules.first else { return }
+            let tests = test(type: first.type) + test(major: first.major)
+            for rule in rules {
+                let verdict: Verdict = rule.allow ? .allow : .deny
+                if let minor = rule.minor { jump(to: verdict, ifEqual: (5, minor)) } else { jump(to: verdict) }
+            }
+            skip(tests)
         }
-        var conditions: [(register: UInt64, value: Int32)] = []
-        switch rule.type {
-        // BPF_DEVCG_DEV_BLOCK, BPF_DEVCG_DEV_CHAR
-        case .block: conditions.append((2, 1))
-        case .character: conditions.append((2, 2))
-        case .all, nil: break
+
+        /// A rule for some kinds of access: what it allows need no longer be asked about.
+        mutating func add(partial rule: Rule) {
+            let tests = test(type: rule.type) + test(major: rule.major) + test(minor: rule.minor)
+            let access = Int32(rule.access)
+            if rule.allow {
+                instructions.append(and(3, ~access))
+                jump(to: .allow, ifEqual: (3, 0))
+            } else {
+                instructions += [move(0, from: 3), and(0, access)]
+                jump(to: .deny, ifNotEqual: (0, 0))
+            }
+            skip(tests)
         }
-        if let major = number(rule.major) { conditions.append((4, major)) }
-        if let minor = number(rule.minor) { conditions.append((5, minor)) }
-        if conditions.isEmpty, rule.allow, access == Int32(Bit.all) { return [set(0, 1), exit] }
-        if conditions.isEmpty, !rule.allow, access == Int32(Bit.all) { return [set(0, 0), exit] }
-        for condition in conditions.reversed() {
-            verdict.insert(jumpIfNotEqual(condition.register, condition.value, over: Int16(verdict.count)), at: 0)
+
+        mutating func jump(to verdict: Verdict) {
+            jumps.append((instructions.count, verdict))
+            instructions.append(jumpAlways)
         }
-        return verdict
+
+        private mutating func jump(to verdict: Verdict, ifEqual test: (register: UInt64, value: Int32)) {
+            jumps.append((instructions.count, verdict))
+            instructions.append(jumpIfEqual(test.register, test.value))
+        }
+
+        private mutating func jump(to verdict: Verdict, ifNotEqual test: (register: UInt64, value: Int32)) {
+            jumps.append((instructions.count, verdict))
+            instructions.append(jumpIfNotEqual(test.register, test.value))
+        }
+
+        /// Places of tests that lead past what comes next.
+        private mutating func test(type: Int32?) -> [Int] { test(2, type) }
+        private mutating func test(major: Int32?) -> [Int] { test(4, major) }
+        private mutating func test(minor: Int32?) -> [Int] { test(5, minor) }
+
+        private mutating func test(_ register: UInt64, _ value: Int32?) -> [Int] {
+            guard let value else { return [] }
+            instructions.append(jumpIfNotEqual(register, value))
+            return [instructions.count - 1]
+        }
+
+        private mutating func skip(_ tests: [Int]) {
+            for place in tests { aim(place, at: instructions.count) }
+        }
+
+        private mutating func aim(_ place: Int, at target: Int) {
+            instructions[place] |= UInt64(UInt16(truncatingIfNeeded: target - place - 1)) << 16
+        }
+
+        /// With the verdicts at the end. A verdict nobody jumps to would be dead code, which the kernel refuses.
+        var finished: [UInt64] {
+            var code = self
+            for verdict in [Verdict.deny, .allow] where jumps.contains(where: { $0.verdict == verdict }) {
+                for jump in jumps where jump.verdict == verdict { code.aim(jump.place, at: code.instructions.count) }
+                code.instructions += [set(0, Int32(verdict.rawValue)), exit]
+            }
+            return code.instructions
+        }
     }
 
     private static func matchesAll(_ rule: LinuxDeviceCgroup) -> Bool {
@@ -97,11 +207,8 @@ enum DeviceFilter {
     private static func set(_ destination: UInt64, _ value: Int32) -> UInt64 { instruction(0xb4, destination, 0, value) }
     private static func and(_ destination: UInt64, _ value: Int32) -> UInt64 { instruction(0x54, destination, 0, value) }
     private static func shiftRight(_ destination: UInt64, _ value: Int32) -> UInt64 { instruction(0x74, destination, 0, value) }
-    private static func jumpIfEqual(_ register: UInt64, _ value: Int32, over count: Int16) -> UInt64 {
-        instruction(0x16, register, 0, offset: count, value)
-    }
-    private static func jumpIfNotEqual(_ register: UInt64, _ value: Int32, over count: Int16) -> UInt64 {
-        instruction(0x56, register, 0, offset: count, value)
-    }
+    private static func jumpIfEqual(_ register: UInt64, _ value: Int32) -> UInt64 { instruction(0x16, register, 0, value) }
+    private static func jumpIfNotEqual(_ register: UInt64, _ value: Int32) -> UInt64 { instruction(0x56, register, 0, value) }
+    private static let jumpAlways = instruction(0x05, 0)
     private static let exit = instruction(0x95, 0)
 }
