@@ -195,6 +195,17 @@ public struct GuestBuffer: Sendable {
 
     @usableFromInline
     mutating func advance(_ count: Int) {
+        // Most steps stay inside a slice.
+        if index < slices.count, count < slices[index].count - offset {
+            remaining -= count
+            offset += count
+        } else {
+            advanceOverSlices(count)
+        }
+    }
+
+    @usableFromInline
+    mutating func advanceOverSlices(_ count: Int) {
         remaining -= count
         var left = count
         while left > 0 {

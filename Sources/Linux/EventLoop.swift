@@ -41,6 +41,8 @@ public final class EventLoop {
     private let epoll: Descriptor
     private var scheduled: [Timer: Scheduled] = [:]
     private var nextTimer: UInt64 = 0
+    /// When the next of `scheduled` is due; looked at in every round, so not searched for then.
+    private var nextDeadline = UInt64.max
     private var registrations: [Int32: Registration] = [:]
     private var nextGeneration: UInt32 = 0
     private var running = false
@@ -79,12 +81,14 @@ public final class EventLoop {
         let timer = Timer(number: nextTimer)
         let (deadline, overflow) = monotonicNanoseconds().addingReportingOverflow(nanoseconds)
         scheduled[timer] = Scheduled(deadline: overflow ? .max : deadline, body: body)
+        if !overflow { nextDeadline = min(nextDeadline, deadline) }
         return timer
     }
 
     /// The call is not made; does nothing if it already was.
     public func cancel(_ timer: Timer) {
         scheduled[timer] = nil
+        findNextDeadline()
     }
 
     /// Forgets every descriptor, handler and timer, and with them what they hold.
@@ -94,6 +98,7 @@ public final class EventLoop {
         }
         registrations = [:]
         scheduled = [:]
+        nextDeadline = .max
         afterBatch = nil
     }
 
@@ -116,7 +121,8 @@ public final class EventLoop {
     }
 
     private func millisecondsToWait(atMost limit: Int32) -> Int32 {
-        guard let next = scheduled.values.lazy.map(\.deadline).min() else { return limit }
+        let next = nextDeadline
+        guard next != .max else { return limit }
         let now = monotonicNanoseconds()
         // Rounded up: a timer woken too early would spin until it is due.
         let wait = next > now ? Int32(clamping: (next - now).dividedRoundingUp(by: 1_000_000)) : 0
@@ -124,15 +130,21 @@ public final class EventLoop {
     }
 
     private func runTimers() -> Bool {
-        guard !scheduled.isEmpty else { return false }
+        guard nextDeadline != .max else { return false }
         let now = monotonicNanoseconds()
+        guard nextDeadline <= now else { return false }
         let due = scheduled.filter { $0.value.deadline <= now }.sorted { $0.value.deadline < $1.value.deadline }
         for (timer, _) in due {
             // An earlier one may have cancelled it.
             guard let call = scheduled.removeValue(forKey: timer) else { continue }
             call.body()
         }
+        findNextDeadline()
         return !due.isEmpty
+    }
+
+    private func findNextDeadline() {
+        nextDeadline = scheduled.values.reduce(.max) { min($0, $1.deadline) }
     }
 
     /// Runs until ``stop()``.
