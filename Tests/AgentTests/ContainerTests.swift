@@ -248,6 +248,34 @@ extension RealContainers {
             #expect(status.st_uid == 100_000)
         }
 
+        @Test("a user namespace without a network of its own is shown the machine's sysfs, with the mount's options")
+        func sharedNetwork() throws {
+            chown(machine.root, 100_000, 100_000)
+            let text = try run("cat /sys/kernel/mm/transparent_hugepage/enabled > /dev/null; echo $?; grep ' /sys ' /proc/mounts | head -n 1; ls /sys/fs/cgroup") {
+                $0.linux?.namespaces.removeAll { $0.type == .network }
+                $0.linux?.namespaces.append(LinuxNamespace(type: .user))
+                $0.linux?.uidMappings = [LinuxIDMapping(containerID: 0, hostID: 100_000, size: 65536)]
+                $0.linux?.gidMappings = [LinuxIDMapping(containerID: 0, hostID: 100_000, size: 65536)]
+            }
+            #expect(text.hasPrefix("0\nsysfs /sys sysfs ro,nosuid,nodev,noexec"))
+            #expect(text.contains("cgroup.procs"))
+        }
+
+        @Test("a bind mount whose ids are mapped")
+        func mappedMount() throws {
+            let source = machine.root + "/mapped"
+            mkdir(source, 0o755)
+            try Descriptor.open("\(source)/file", O_WRONLY | O_CREAT, mode: 0o644).writeAll("x")
+            chown("\(source)/file", 1000, 1000)
+            let text = try run("stat -c %u:%g /mnt/file") {
+                var mount = Mount(destination: "/mnt", type: "bind", source: source, options: ["bind"])
+                mount.uidMappings = [LinuxIDMapping(containerID: 1000, hostID: 7000, size: 1)]
+                mount.gidMappings = [LinuxIDMapping(containerID: 1000, hostID: 8000, size: 1)]
+                $0.mounts.append(mount)
+            }
+            #expect(text == "7000:8000\n")
+        }
+
         @Test("hooks in the guest run where the specification says, with the state on standard input")
         func hooks() throws {
             try Descriptor.open(machine.root + "/bin/hook", O_WRONLY | O_CREAT, mode: 0o755).writeAll("#!/bin/sh\ncat > /tmp/started; hostname >> /tmp/started\n")

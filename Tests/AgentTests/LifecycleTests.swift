@@ -154,6 +154,28 @@ extension RealContainers {
             }
         }
 
+        @Test("numbers come by file and key, limits that cannot be had by field")
+        func numbers() throws {
+            try machine.sleeper("c")
+            let values = try machine.call(AgentMethods.stats, .with { $0.containerID = "c" }).values
+            #expect(values["cgroup.stat/nr_descendants"] == 0)
+            #expect(values["cpu.stat/usage_usec"] != nil)
+            let resources = #"{"unified": {"memory.nonsense": "1"}}"#
+            expectStatus(.invalidArgument) {
+                _ = try machine.call(AgentMethods.update, .with { $0.containerID = "c"; $0.resources = .init(resources.utf8) })
+            }
+            try machine.end("c")
+        }
+
+        @Test("power-off ends every container, then the machine")
+        func powerOff() throws {
+            try machine.sleeper("c")
+            _ = try machine.call(AgentMethods.powerOff, Empty())
+            #expect(try machine.wait("c").exitStatus == 137)
+            try machine.run { machine.isOff.isRaised }
+            try machine.delete("c")
+        }
+
         @Test("the handshake agrees on a version or says which there are")
         func handshake() throws {
             let response = try machine.call(AgentMethods.connect, .with { $0.minVersion = 1; $0.maxVersion = 7 })

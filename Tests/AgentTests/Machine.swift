@@ -19,6 +19,8 @@ final class Machine {
     let client: Client
     /// A root file system with busybox in it.
     let root: String
+    /// Raised when the agent would switch the machine off.
+    let isOff = Flag()
     private let directory: String
     private var nextStream: UInt64 = 1
     private var created: Set<String> = []
@@ -37,6 +39,7 @@ final class Machine {
         var configuration = Agent.Configuration()
         configuration.cgroupRoot = Self.cgroupRoot ?? ""
         configuration.streamPatience = 500_000_000
+        configuration.switchOff = { [isOff] in isOff.raise() }
         agent = try Agent(configuration, on: loop)
         let (ours, theirs) = try Descriptor.socketPair()
         try agent.serve(theirs)

@@ -5,6 +5,8 @@ import OCI
 /// The cgroup v2 hierarchy the agent's containers live in.
 final class CgroupTree {
     let root: Descriptor
+    /// Where it is mounted.
+    let path: String
     /// `+cpu +memory …`: what a cgroup passes on to those below.
     private let controllers: String
     /// Loaded device filters by their code: verifying one is dear where ring 0 is interpreted.
@@ -13,8 +15,8 @@ final class CgroupTree {
     /// A list of every process there can be, and more.
     private static let readLimit = 8 << 20
 
-    /// - Parameter path: where it is mounted.
     init(_ path: String) throws(SystemError) {
+        self.path = path
         root = try Descriptor.open(path, O_RDONLY | O_DIRECTORY)
         controllers = Self.enabling(try Self.read("cgroup.controllers", in: root))
     }

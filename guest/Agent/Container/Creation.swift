@@ -72,8 +72,12 @@ final class Creation {
 
     private func mapMountIDs() throws {
         for (index, mount) in spec.mounts.enumerated() where mount.isBind {
-            guard let uids = mount.uidMappings.isEmpty ? nil : mount.uidMappings else { continue }
-            let namespace = try IDMapNamespace.make(uids: uids, gids: mount.gidMappings)
+            let isMapped = mount.options.contains("idmap") || mount.options.contains("ridmap")
+            guard isMapped || !mount.uidMappings.isEmpty else { continue }
+            // Without maps of its own the container's.
+            let namespace = try IDMapNamespace.make(
+                uids: mount.uidMappings.isEmpty ? linux.uidMappings : mount.uidMappings,
+                gids: mount.gidMappings.isEmpty ? linux.gidMappings : mount.gidMappings)
             let isRecursive = mount.options.contains("rbind")
             do {
                 let tree = try Descriptor.mountTree(mount.source, recursive: isRecursive)
@@ -113,6 +117,7 @@ final class Creation {
             try ProgramProcess(options) { control in
                 var inputs = ContainerProgram.Inputs(control: control, process: steps)
                 inputs.joined = self.joined.filter { $0.flag != CLONE_NEWPID }.map { ($0.descriptor.raw, $0.flag) }
+                inputs.cgroup = self.context.cgroups.path + "/" + self.cgroup.path.joined(separator: "/")
                 inputs.idMapped = self.idMapped.mapValues(\.raw)
                 let program = ContainerProgram(self.spec, inputs)
                 made = program

@@ -86,15 +86,31 @@ extension ContainerProgram {
         let type = mount.type == "cgroup" ? "cgroup2" : mount.type
         let data = mount.type == "cgroup" ? "" : plan.data.joined(separator: ",")
         let source = mount.source.isEmpty ? type : mount.source
-        let canBind = mount.type == "sysfs" && has(.user)
-        program.mount(type, on: place, source: source, flags: flags, data: data, tolerating: canBind ? [.notPermitted] : [])
-        // Another user namespace's network stack: its sysfs cannot be mounted, only shown.
-        if canBind {
+        let substitute = substitute(for: mount)
+        let refusals: [Errno] = substitute == nil ? [] : [.notPermitted, .resourceBusy]
+        program.mount(type, on: place, source: source, flags: flags, data: data, tolerating: refusals)
+        if let substitute {
+            let registers = registers
             program.onTolerated {
-                $0.mount("", on: place, source: "/sys", flags: MountFlag.bind | MountFlag.recursive)
+                $0.openInRoot(.register(registers.root), mount.normalizedDestination, into: registers.target)
+                let flags = Int32(OPEN_TREE_CLONE) | O_CLOEXEC | Int32(AT_RECURSIVE)
+                $0.call(SYS_open_tree, .literal(AT_FDCWD), $0.text(substitute), .literal(flags), into: registers.tree)
+                $0.setMount(.register(registers.tree), set: plan.attributes.set, clear: plan.attributes.clear, recursive: false)
+                $0.attachMount(.register(registers.tree), to: .register(registers.target))
             }
         }
         afterMount(index, plan)
+    }
+
+    /// What is shown where a user namespace may not mount: the sysfs of a network stack that is not its own, and in
+    /// that one, which has cgroups already, the container's own cgroup.
+    private func substitute(for mount: Mount) -> String? {
+        guard has(.user) else { return nil }
+        switch mount.type {
+        case "sysfs": return "/sys"
+        case "cgroup", "cgroup2": return inputs.cgroup
+        default: return nil
+        }
     }
 
     /// Makes the target the working directory: the path mount(2) is then given.

@@ -12,6 +12,8 @@ struct ContainerProgram {
         /// The child's end of its control socket.
         var control: Int32
         var process: ProcessSteps
+        /// The container's cgroup, where the agent sees it.
+        var cgroup: String?
         /// Namespaces to join: descriptor and `CLONE_NEW*` flag.
         var joined: [(descriptor: Int32, flag: Int32)] = []
         /// By mount: detached mounts whose ids are mapped already.
