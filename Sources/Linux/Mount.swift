@@ -67,11 +67,12 @@ extension Descriptor {
     }
 
     /// Opens `path` as a process would whose root directory is this one: neither `..` nor a link leads out of it.
-    public func openInRoot(_ path: String, _ flags: Int32, mode: mode_t = 0) throws(SystemError) -> Descriptor {
+    ///
+    /// - Parameter crossingMounts: whether it may be on another mount (`EXDEV` if it may not).
+    public func openInRoot(_ path: String, _ flags: Int32, crossingMounts: Bool = true) throws(SystemError) -> Descriptor {
         var how = open_how()
         how.flags = UInt64(UInt32(bitPattern: flags | O_CLOEXEC))
-        how.mode = UInt64(mode)
-        how.resolve = UInt64(RESOLVE_IN_ROOT)
+        how.resolve = UInt64(RESOLVE_IN_ROOT) | (crossingMounts ? 0 : UInt64(RESOLVE_NO_XDEV))
         let result = try withAddress(of: &how) { (address) throws(SystemError) in
             try unsafe path.withCString { name in
                 Result { () throws(SystemError) -> Int in

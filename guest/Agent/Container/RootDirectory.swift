@@ -49,8 +49,10 @@ struct RootDirectory {
     }
 
     /// The home directory `/etc/passwd` names for a user, nil when it does not know one.
+    ///
+    /// Of the root file system itself: one that a container mounted over it need never answer.
     func home(of uid: UInt32) -> String? {
-        guard let file = try? root.openInRoot("/etc/passwd", O_RDONLY | O_NONBLOCK),
+        guard let file = try? root.openInRoot("/etc/passwd", O_RDONLY | O_NONBLOCK, crossingMounts: false),
             let bytes = try? file.readToEnd(limit: 1 << 20)
         else { return nil }
         for line in bytes.split(separator: UInt8(ascii: "\n")) {
