@@ -47,6 +47,12 @@ public struct GuestSlice: @unchecked Sendable {
         unsafe clinux_store_release(base + offset, value)
     }
 
+    /// Sets bits of the 8-byte integer at `offset`, in one step for everybody who shares the memory.
+    public func setBits(_ bits: UInt64, at offset: Int) throws(GuestMemoryError) {
+        try checkRange(offset, 8)
+        unsafe clinux_set_bits(base + offset, bits)
+    }
+
     /// A copy of `count` bytes at `offset`.
     public func bytes(at offset: Int = 0, count: Int) throws(GuestMemoryError) -> [UInt8] {
         try checkRange(offset, count)

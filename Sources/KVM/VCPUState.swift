@@ -105,12 +105,4 @@ extension VCPU {
         var value = value
         try unsafe ioctl(descriptor, cKVM_SET_VCPU_EVENTS, &value, "KVM_SET_VCPU_EVENTS")
     }
-
-    /// The guest-physical address behind a guest-virtual one, or nil if the guest maps nothing there.
-    public func translate(_ address: UInt64) throws(SystemError) -> UInt64? {
-        var value = kvm_translation()
-        value.linear_address = address
-        try unsafe ioctl(descriptor, cKVM_TRANSLATE, &value, "KVM_TRANSLATE")
-        return value.valid != 0 ? value.physical_address : nil
-    }
 }

@@ -26,7 +26,7 @@ public final class Profile: Sendable {
         let (rip, rsp) = (context.registers.rip, context.registers.rsp)
         var sample = [rip]
         if Self.kernelText.contains(rip), rsp % 8 == 0 {
-            let stack = (try? context.read(rsp, Int(Self.stackSize - rsp % Self.stackSize))) ?? nil
+            let stack = try? context.read(rsp, Int(Self.stackSize - rsp % Self.stackSize))
             let words = stride(from: 0, to: stack?.count ?? 0, by: 8).lazy.map { offset in
                 stack?[offset..<offset + 8].reversed().reduce(0) { $0 << 8 | UInt64($1) } ?? 0
             }

@@ -62,7 +62,7 @@ final class VCPURunner: Sendable {
     /// A message with where the guest was and which bytes it was executing.
     private func describe(_ what: String) -> String {
         guard let context = try? Context(vcpu, memory) else { return "vCPU \(vcpu.index): \(what)" }
-        let bytes = ((try? context.fetch(15)) ?? []).map { String($0, radix: 16) }.joined(separator: " ")
+        let bytes = context.fetch(15).map { String($0, radix: 16) }.joined(separator: " ")
         return "vCPU \(vcpu.index): \(what) at RIP 0x\(String(context.registers.rip, radix: 16)), instruction \(bytes)"
     }
 }

@@ -161,6 +161,11 @@ static inline void clinux_store_release(void *address, uint16_t value) {
     __atomic_store_n((uint16_t *)address, value, __ATOMIC_RELEASE);
 }
 
+// Page table entries change under both sides' hands: bits are set without losing what the other wrote.
+static inline void clinux_set_bits(void *address, uint64_t bits) {
+    __atomic_fetch_or((uint64_t *)address, bits, __ATOMIC_SEQ_CST);
+}
+
 static inline void clinux_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 
 // Makes malloc keep what is freed (mallopt(3)).

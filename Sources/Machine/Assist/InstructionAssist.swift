@@ -17,23 +17,27 @@ struct InstructionAssist: Sendable {
     ///
     /// - Returns: false, with nothing changed, if it is not one of those the assist knows.
     func complete(on vcpu: VCPU) throws -> Bool {
+        do { return try attempt(on: vcpu) } catch let fault as GuestFault {
+            try raise(fault, on: vcpu)
+            return true
+        }
+    }
+
+    private func attempt(on vcpu: VCPU) throws -> Bool {
         var context = try Context(vcpu, memory)
-        guard let instruction = Instruction(try context.fetch(Self.maximumLength)) else { return false }
+        guard let instruction = Instruction(context.fetch(Self.maximumLength)) else { return false }
         let next = context.registers.rip &+ UInt64(instruction.length)
         switch instruction.operation {
         case .breakpoint: try raise(Self.breakpoint, errorCode: nil, on: vcpu)
         case .wait: break
         case .xgetbv:
             // Register 0 is the only one KVM gives a guest.
-            guard context.registers.rcx & 0xffff_ffff == 0 else {
-                try raise(Self.generalProtection, errorCode: 0, on: vcpu)
-                return true
-            }
+            guard context.registers.rcx & 0xffff_ffff == 0 else { throw GuestFault.generalProtection }
             let value = try vcpu.xcr0()
             context.registers.rax = value & 0xffff_ffff
             context.registers.rdx = value >> 32
         case .popcnt:
-            guard let value = try context.value(of: instruction, next: next) else { return false }
+            let value = try context.value(of: instruction, next: next)
             let mask: UInt64 = instruction.operandSize == 8 ? .max : 1 << UInt64(8 * instruction.operandSize) - 1
             let count = UInt64((value & mask).nonzeroBitCount)
             context.registers[instruction.register] = instruction.operandSize == 2 ? context.registers[instruction.register] & ~0xffff | count : count
@@ -42,21 +46,14 @@ struct InstructionAssist: Sendable {
         case .xsave, .xrstor:
             guard case .memory(let operand) = instruction.operand else { return false }
             let address = context.address(of: operand, next: next)
-            guard address % 64 == 0 else {
-                try raise(Self.generalProtection, errorCode: 0, on: vcpu)
-                return true
-            }
+            guard address % 64 == 0 else { throw GuestFault.generalProtection }
             let requested = (context.registers.rdx << 32 | context.registers.rax & 0xffff_ffff) & (try vcpu.xcr0())
             if instruction.operation == .xsave {
-                guard try components.save(requested, from: try vcpu.xsave(), to: address, context) else { return false }
+                try components.save(requested, from: try vcpu.xsave(), to: address, context)
             } else {
-                switch try components.restore(requested, enabled: try vcpu.xcr0(), over: try vcpu.xsave(), from: address, context) {
-                case .unmapped: return false
-                case .invalid:
-                    try raise(Self.generalProtection, errorCode: 0, on: vcpu)
-                    return true
-                case .area(let area): try vcpu.setXSAVE(area)
-                }
+                let area = try components.restore(requested, enabled: try vcpu.xcr0(), over: try vcpu.xsave(), from: address, context)
+                // KVM refuses what XRSTOR would fault on: reserved bits of MXCSR, which a program can put in a signal frame.
+                do { try vcpu.setXSAVE(area) } catch { throw GuestFault.generalProtection }
             }
         }
         context.registers.rip = next
@@ -66,6 +63,18 @@ struct InstructionAssist: Sendable {
 
     private static let breakpoint: UInt8 = 3
     private static let generalProtection: UInt8 = 13
+    private static let pageFault: UInt8 = 14
+
+    private func raise(_ fault: GuestFault, on vcpu: VCPU) throws {
+        switch fault {
+        case .generalProtection: try raise(Self.generalProtection, errorCode: 0, on: vcpu)
+        case .page(let address, let errorCode):
+            var special = try vcpu.specialRegisters()
+            special.cr2 = address
+            try vcpu.setSpecialRegisters(special)
+            try raise(Self.pageFault, errorCode: errorCode, on: vcpu)
+        }
+    }
 
     private func raise(_ vector: UInt8, errorCode: UInt32?, on vcpu: VCPU) throws {
         var events = try vcpu.events()
@@ -92,10 +101,10 @@ struct Context {
     }
 
     /// As many bytes at RIP as are mapped, `count` at most.
-    func fetch(_ count: Int) throws -> [UInt8] {
+    func fetch(_ count: Int) -> [UInt8] {
         let inPage = min(count, 4096 - Int(registers.rip & 0xfff))
-        guard let first = try read(registers.rip, inPage) else { return [] }
-        return first + (try read(registers.rip &+ UInt64(inPage), count - inPage) ?? [])
+        guard let first = try? read(registers.rip, inPage) else { return [] }
+        return first + ((try? read(registers.rip &+ UInt64(inPage), count - inPage)) ?? [])
     }
 
     func address(of operand: Instruction.Memory, next: UInt64) -> UInt64 {
@@ -110,38 +119,45 @@ struct Context {
         }
     }
 
-    func value(of instruction: Instruction, next: UInt64) throws -> UInt64? {
+    func value(of instruction: Instruction, next: UInt64) throws -> UInt64 {
         switch instruction.operand {
         case .register(let number): registers[number]
         case .memory(let operand):
-            try read(address(of: operand, next: next), instruction.operandSize)?.reversed().reduce(0) { $0 << 8 | UInt64($1) }
+            try read(address(of: operand, next: next), instruction.operandSize).reversed().reduce(0) { $0 << 8 | UInt64($1) }
         }
     }
 
-    /// A copy of guest-virtual memory, or nil if some of it is not mapped.
-    func read(_ address: UInt64, _ count: Int) throws -> [UInt8]? {
+    /// A copy of guest-virtual memory.
+    ///
+    /// - Throws: ``GuestFault``.
+    func read(_ address: UInt64, _ count: Int) throws -> [UInt8] {
         var result: [UInt8] = []
-        try forEachPiece(address, count) { slice, _ in result += try slice.bytes(count: slice.count) }
-        return result.count == count ? result : nil
+        try forEachPiece(address, count, write: false) { slice, _ in result += try slice.bytes(count: slice.count) }
+        return result
     }
 
-    /// Writes guest-virtual memory; false, with some of it written, if not all is mapped.
-    func write(_ bytes: [UInt8], to address: UInt64) throws -> Bool {
-        var written = 0
-        try forEachPiece(address, bytes.count) { slice, offset in
+    /// Writes guest-virtual memory, all of it or up to the page that faults.
+    ///
+    /// - Throws: ``GuestFault``.
+    func write(_ bytes: [UInt8], to address: UInt64) throws {
+        try forEachPiece(address, bytes.count, write: true) { slice, offset in
             try slice.write(bytes[offset..<offset + slice.count])
-            written += slice.count
         }
-        return written == bytes.count
     }
 
-    private func forEachPiece(_ address: UInt64, _ count: Int, _ body: (GuestSlice, Int) throws -> Void) throws {
+    private func forEachPiece(_ address: UInt64, _ count: Int, write: Bool, _ body: (GuestSlice, Int) throws -> Void) throws {
+        let tables = PageTables(memory: memory, special: special, flags: registers.rflags)
         var done = 0
         while done < count {
             let current = address &+ UInt64(done)
             let piece = min(count - done, 4096 - Int(current & 0xfff))
-            guard let physical = try vcpu.translate(current) else { return }
-            try body(try memory.slice(physical, UInt64(piece)), done)
+            do {
+                let physical = try tables.physicalAddress(current, write: write)
+                try body(try memory.slice(physical, UInt64(piece)), done)
+            } catch is GuestMemoryError {
+                // Tables or operand where there is no RAM: a CPU would not fault, but only a guest out of its mind asks.
+                throw GuestFault.generalProtection
+            }
             done += piece
         }
     }

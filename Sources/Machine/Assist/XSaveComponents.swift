@@ -34,36 +34,34 @@ struct XSaveComponents: Sendable {
         }
     }
 
-    /// XSAVE of the `requested` components of `area` (as KVM gives it) to guest memory; false if that is not mapped.
-    func save(_ requested: UInt64, from area: [UInt8], to address: UInt64, _ context: Context) throws -> Bool {
-        guard area.count >= Self.headerRange.upperBound else { return false }
+    /// XSAVE of the `requested` components of `area` (as KVM gives it) to guest memory.
+    func save(_ requested: UInt64, from area: [UInt8], to address: UInt64, _ context: Context) throws {
+        guard area.count >= Self.headerRange.upperBound else { throw GuestFault.generalProtection }
         var ranges = ranges(of: requested)
         if requested & (Self.sse | Self.avx) != 0 { ranges.append(Self.mxcsrRange) }
         for range in ranges where range.upperBound <= area.count {
-            guard try context.write(Array(area[range]), to: address &+ UInt64(range.lowerBound)) else { return false }
+            try context.write(Array(area[range]), to: address &+ UInt64(range.lowerBound))
         }
         let header = address &+ UInt64(Self.headerRange.lowerBound)
-        guard let old = try context.read(header, 8) else { return false }
+        let old = Self.value(try context.read(header, 8)[...])
         let inUse = Self.value(area[512..<520])
-        return try context.write(Self.bytes(Self.value(old[...]) & ~requested | inUse & requested), to: header)
+        try context.write(Self.bytes(old & ~requested | inUse & requested), to: header)
     }
 
-    enum Restored: Equatable { case area([UInt8]), invalid, unmapped }
-
-    /// XRSTOR of the `requested` components from guest memory over `area`.
-    func restore(_ requested: UInt64, enabled: UInt64, over area: [UInt8], from address: UInt64, _ context: Context) throws -> Restored {
-        guard let header = try context.read(address &+ UInt64(Self.headerRange.lowerBound), Self.headerRange.count) else { return .unmapped }
+    /// `area` after XRSTOR of the `requested` components from guest memory.
+    func restore(_ requested: UInt64, enabled: UInt64, over area: [UInt8], from address: UInt64, _ context: Context) throws -> [UInt8] {
+        let header = try context.read(address &+ UInt64(Self.headerRange.lowerBound), Self.headerRange.count)
         let present = Self.value(header[0..<8])
         // The compacted format and unknown components are general protection faults.
-        guard present & ~enabled == 0, header[8..<24].allSatisfy({ $0 == 0 }) else { return .invalid }
-        guard area.count >= Self.headerRange.upperBound else { return .unmapped }
+        guard present & ~enabled == 0, header[8..<24].allSatisfy({ $0 == 0 }), area.count >= Self.headerRange.upperBound else {
+            throw GuestFault.generalProtection
+        }
 
         var result = area
         for bit in 0..<63 where requested >> UInt64(bit) & 1 != 0 {
             for range in ranges(of: 1 << UInt64(bit)) where range.upperBound <= result.count {
                 if present >> UInt64(bit) & 1 != 0 {
-                    guard let bytes = try context.read(address &+ UInt64(range.lowerBound), range.count) else { return .unmapped }
-                    result.replaceSubrange(range, with: bytes)
+                    result.replaceSubrange(range, with: try context.read(address &+ UInt64(range.lowerBound), range.count))
                 } else {
                     result.replaceSubrange(range, with: repeatElement(0, count: range.count))
                     if range.lowerBound == 0 { result.replaceSubrange(0..<2, with: Self.initialFCW) }
@@ -71,12 +69,11 @@ struct XSaveComponents: Sendable {
             }
         }
         if requested & (Self.sse | Self.avx) != 0 {
-            guard let mxcsr = try context.read(address &+ UInt64(Self.mxcsrRange.lowerBound), 4) else { return .unmapped }
-            result.replaceSubrange(24..<28, with: mxcsr)
+            result.replaceSubrange(24..<28, with: try context.read(address &+ UInt64(Self.mxcsrRange.lowerBound), 4))
         }
         let inUse = Self.value(area[512..<520])
         result.replaceSubrange(512..<520, with: Self.bytes(inUse & ~requested | present & requested))
-        return .area(result)
+        return result
     }
 
     private func ranges(of requested: UInt64) -> [Range<Int>] {

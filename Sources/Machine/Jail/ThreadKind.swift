@@ -79,7 +79,7 @@ public enum ThreadKind: CaseIterable, Sendable {
             SYS_ioctl,
             .isOne(
                 of: [
-                    cKVM_RUN, cKVM_GET_REGS, cKVM_SET_REGS, cKVM_GET_SREGS, cKVM_TRANSLATE, cKVM_GET_VCPU_EVENTS, cKVM_SET_VCPU_EVENTS,
+                    cKVM_RUN, cKVM_GET_REGS, cKVM_SET_REGS, cKVM_GET_SREGS, cKVM_SET_SREGS, cKVM_GET_VCPU_EVENTS, cKVM_SET_VCPU_EVENTS,
                     cKVM_GET_XSAVE, cKVM_SET_XSAVE, cKVM_GET_XCRS,
                 ].map { UInt32(truncatingIfNeeded: $0) }, argument: 1))
     ]
@@ -109,7 +109,9 @@ public enum ThreadKind: CaseIterable, Sendable {
         plain([
             SYS_openat, SYS_statx, SYS_fstat, SYS_newfstatat, SYS_preadv, SYS_pwritev, SYS_pwritev2, SYS_pread64, SYS_pwrite64, SYS_lseek,
             SYS_getdents64, SYS_readlinkat, SYS_fstatfs, SYS_ftruncate, SYS_fallocate, SYS_fsync, SYS_fdatasync, SYS_syncfs, SYS_copy_file_range,
-            SYS_mkdirat, SYS_mknodat, SYS_symlinkat, SYS_linkat, SYS_unlinkat, SYS_renameat2, SYS_fchownat, SYS_fchown, SYS_fchmodat, SYS_fchmod,
+            SYS_mkdirat, SYS_mknodat, SYS_symlinkat, SYS_linkat, SYS_unlinkat, SYS_fchownat, SYS_fchown, SYS_fchmodat, SYS_fchmod,
+            // The C library takes the older one when there are no flags.
+            SYS_renameat, SYS_renameat2,
             SYS_utimensat, SYS_getxattr, SYS_setxattr, SYS_listxattr, SYS_removexattr, SYS_setresuid, SYS_setresgid, SYS_setgroups, SYS_geteuid,
             SYS_umask, SYS_fchdir, SYS_flock,
         ]) + [SystemCallRule(SYS_unshare, .isOne(of: [UInt32(CLONE_FS)], argument: 0))]
