@@ -159,15 +159,6 @@ public struct GuestBuffer: Sendable {
         return filled
     }
 
-    /// Sends at most `count` bytes to the end of `file`, wherever that is now: how many went.
-    public mutating func append(to file: Descriptor, count: Int) throws(SystemError) -> Int {
-        let moved = unsafe try transfer(count, "append from guest memory") { vectors, number in
-            unsafe clinux_write_append(file.raw, vectors, number)
-        }
-        advance(moved)
-        return moved
-    }
-
     /// Slices handed to one system call (IOV_MAX); a longer transfer comes back short, as files do.
     private static let maximumVectors = 1024
 

@@ -140,6 +140,25 @@ struct PassthroughTests {
         #expect(try folder.read("log") == "ONE two!")
     }
 
+    @Test("an appending write goes to the end on overlayfs too", .enabled(if: geteuid() == 0))
+    func appendOnOverlay() throws {
+        for name in ["lower", "upper", "work", "merged"] { try folder.makeDirectory(name) }
+        try folder.write("lower/log", "one")
+        let merged = folder.path + "/merged"
+        let options = ["lower", "upper", "work"].map { "\($0)dir=\(folder.path)/\($0)" }.joined(separator: ",")
+        // Where one may not mount, or the folder is on an overlay itself.
+        guard mount("overlay", merged, "overlay", 0, options) == 0 else { return }
+        defer { umount2(merged, Int32(MNT_DETACH)) }
+        try client.shares.add("overlay", root: Descriptor.open(merged, O_RDONLY), readOnly: false)
+        let file = try client.walk("overlay/log")
+        let opened = try client.open(file, O_WRONLY | O_APPEND)
+        for text in [" two", " three"] { _ = try client.write(file, opened.handle, Array(text.utf8), flags: O_APPEND) }
+        #expect(try folder.read("merged/log") == "one two three")
+        _ = try client.write(file, opened.handle, Array("ONE".utf8), flags: O_APPEND, writeFlags: 1)
+        #expect(try folder.read("merged/log") == "ONE two three")
+        try client.shares.remove("overlay")
+    }
+
     @Test("OPEN truncates where it is asked to")
     func truncatingOpen() throws {
         try folder.write("f", "text")

@@ -12,13 +12,29 @@ final class TestFolder {
         path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    deinit { Self.removeAll(path) }
+    deinit {
+        if let directory = try? open(), let numbers = try? DescriptorNumbers() { try? Self.empty(directory, numbers) }
+        rmdir(path)
+    }
 
-    private static func removeAll(_ path: String) {
-        if let directory = try? Descriptor.open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW) {
-            for name in (try? directory.entryNames()) ?? [] { removeAll(path + "/" + name) }
+    /// Names need not be text: some tests make random ones.
+    private static func empty(_ directory: Descriptor, _ numbers: DescriptorNumbers) throws {
+        var entries = DirectoryEntries(capacity: 32 << 10)
+        var removed = true
+        while removed {
+            removed = false
+            try entries.read(directory, from: 0, limit: .max)
+            while let entry = entries.next() {
+                guard let name = FileName(entries.bytes[entry.name]) else { continue }
+                if try directory.metadata(of: name).kind == .directory {
+                    try empty(numbers.reopen(directory.openPath(name), O_RDONLY | O_DIRECTORY), numbers)
+                    try directory.removeDirectory(name)
+                } else {
+                    try directory.removeFile(name)
+                }
+                removed = true
+            }
         }
-        remove(path)
     }
 
     func open(_ flags: Int32 = O_RDONLY | O_DIRECTORY) throws -> Descriptor { try Descriptor.open(path, flags) }

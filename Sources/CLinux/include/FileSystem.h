@@ -113,10 +113,6 @@ static inline ssize_t clinux_read_link(int fd, void *target, size_t size) { retu
 
 static inline ssize_t clinux_getdents(int fd, void *buffer, size_t count) { return syscall(SYS_getdents64, fd, buffer, count); }
 
-static inline ssize_t clinux_write_append(int fd, const struct iovec *vectors, int count) {
-    return pwritev2(fd, vectors, count, 0, RWF_APPEND);
-}
-
 // The C library changes the identity of every thread; a file server changes that of one.
 static inline long clinux_thread_set_user(uint32_t user) { return syscall(SYS_setresuid, -1, (uid_t)user, -1); }
 static inline long clinux_thread_set_group(uint32_t group) { return syscall(SYS_setresgid, -1, (gid_t)group, -1); }

@@ -4,7 +4,7 @@ import Linux
 /// Opening, closing, reading and writing regular files.
 extension RequestWorker {
     /// Of the guest's flags, those that mean something to a file of the host. Not among them: O_APPEND
-    /// (each WRITE says where it goes), O_DIRECT (guest pages need not be aligned as the disk wants).
+    /// (``OpenFile/setAppending(_:)``), O_DIRECT (guest pages need not be aligned as the disk wants).
     private static let openFlags = O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC
 
     func open(_ request: inout Request, _ reply: inout Reply) throws(SystemError) {
@@ -65,8 +65,8 @@ extension RequestWorker {
         try request.skip(4)
         context.dropSetID(writeFlags & WriteFlags.killPrivileges != 0)
         // Where the end is only the host knows for sure. Pages from the cache go where they were read.
-        let append = flags & O_APPEND != 0 && writeFlags & WriteFlags.cache == 0
-        let written = try request.drain(Int(size), to: file.descriptor, at: offset, append: append)
+        try file.setAppending(flags & O_APPEND != 0 && writeFlags & WriteFlags.cache == 0)
+        let written = try request.drain(Int(size), to: file.descriptor, at: offset)
         try reply.write(UInt32(clamping: written))
         try reply.write(UInt32(0))
     }

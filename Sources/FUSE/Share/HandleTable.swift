@@ -1,4 +1,5 @@
 import Linux
+import Synchronization
 
 /// A file or directory the guest has open.
 final class OpenFile: Sendable {
@@ -6,11 +7,22 @@ final class OpenFile: Sendable {
     let descriptor: Descriptor
     /// Opened for writing.
     let isWritable: Bool
+    private let isAppending = Atomic(false)
 
     init(_ inode: Inode, _ descriptor: Descriptor, isWritable: Bool) {
         self.inode = inode
         self.descriptor = descriptor
         self.isWritable = isWritable
+    }
+
+    /// Whether a write goes to the file's end, wherever it is told to go.
+    ///
+    /// By the open file's flag and not RWF_APPEND for a write: overlayfs (seen in 6.1) drops that one and
+    /// writes at the given position.
+    func setAppending(_ appending: Bool) throws(SystemError) {
+        guard isAppending.load(ordering: .relaxed) != appending else { return }
+        try descriptor.setAppending(appending)
+        isAppending.store(appending, ordering: .relaxed)
     }
 }
 

@@ -76,11 +76,9 @@ struct Request {
     }
 
     /// The data of a WRITE.
-    mutating func drain(
-        _ count: Int, to file: Descriptor, at position: Int64, append: Bool
-    ) throws(SystemError) -> Int {
+    mutating func drain(_ count: Int, to file: Descriptor, at position: Int64) throws(SystemError) -> Int {
         try claim(count)
-        return try append ? buffer.append(to: file, count: count) : buffer.drain(to: file, at: position, count: count)
+        return try buffer.drain(to: file, at: position, count: count)
     }
 
     private mutating func claim(_ count: Int) throws(SystemError) {

@@ -58,6 +58,11 @@ extension Descriptor {
         try check(syncfs(raw), "syncfs")
     }
 
+    /// Whether each write goes to the end of the file (`O_APPEND`).
+    public func setAppending(_ on: Bool) throws(SystemError) {
+        try check(clinux_fcntl(raw, F_SETFL, on ? Int(O_APPEND) : 0), "set file flags")
+    }
+
     /// What closing one descriptor of several brings about: a remote file system writes back, and says what failed.
     public func flush() throws(SystemError) {
         let copy = try check(clinux_fcntl(raw, F_DUPFD_CLOEXEC, 3), "duplicate descriptor")

@@ -107,7 +107,7 @@ public enum ThreadKind: CaseIterable, Sendable {
 
     private static let files: [SystemCallRule] =
         plain([
-            SYS_openat, SYS_statx, SYS_fstat, SYS_newfstatat, SYS_preadv, SYS_pwritev, SYS_pwritev2, SYS_pread64, SYS_pwrite64, SYS_lseek,
+            SYS_openat, SYS_statx, SYS_fstat, SYS_newfstatat, SYS_preadv, SYS_pwritev, SYS_pread64, SYS_pwrite64, SYS_lseek,
             SYS_getdents64, SYS_readlinkat, SYS_fstatfs, SYS_ftruncate, SYS_fallocate, SYS_fsync, SYS_fdatasync, SYS_syncfs, SYS_copy_file_range,
             SYS_mkdirat, SYS_mknodat, SYS_symlinkat, SYS_linkat, SYS_unlinkat, SYS_fchownat, SYS_fchown, SYS_fchmodat, SYS_fchmod,
             // The C library takes the older one when there are no flags.
