@@ -29,6 +29,7 @@ public final class ChildProcess {
     public let pidfd: Descriptor
     /// Set by ``reap()``.
     public private(set) var end: ProcessEnd?
+    private var released = false
 
     /// Starts `path` with `arguments` (the first is its own name).
     ///
@@ -49,8 +50,14 @@ public final class ChildProcess {
     }
 
     deinit {
+        if released { return }
         kill()
         reap()
+    }
+
+    /// Lets the program outlive its owner: whoever adopts orphans here reaps it.
+    public func release() {
+        released = true
     }
 
     /// Ends the program if it has not ended. Never fails: a process that is gone needs no killing.

@@ -33,9 +33,19 @@ public final class Descriptor: Sendable {
         return Descriptor(adopting: raw)
     }
 
+    /// Names what is at `path` without opening it (`O_PATH`).
+    public static func openPath(_ path: String, _ flags: Int32 = 0, at directory: Descriptor? = nil) throws(SystemError) -> Descriptor {
+        try open(path, flags | O_PATH, at: directory)
+    }
+
     /// A second descriptor for the same open file description.
     public func duplicate() throws(SystemError) -> Descriptor {
         Descriptor(adopting: try check(clinux_fcntl(raw, F_DUPFD_CLOEXEC, 3), "duplicate descriptor"))
+    }
+
+    /// Opens the same file once more, with flags and offset of its own (`/proc/self/fd`). Not for sockets.
+    public func reopened(_ flags: Int32) throws(SystemError) -> Descriptor {
+        try Descriptor.open("/proc/self/fd/\(raw)", flags)
     }
 
     public func setNonBlocking(_ on: Bool = true) throws(SystemError) {

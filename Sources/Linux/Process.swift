@@ -24,6 +24,26 @@ public func randomBytes(_ count: Int) throws(SystemError) -> [UInt8] {
     return bytes
 }
 
+/// The file this process runs, as an absolute path.
+public func executablePath() throws(SystemError) -> String {
+    try readLink("/proc/self/exe")
+}
+
+/// Where a symbolic link points.
+public func readLink(_ path: String) throws(SystemError) -> String {
+    var buffer = [CChar](repeating: 0, count: 4096)
+    let count = try check(unsafe readlink(path, &buffer, buffer.count), "read link \(path)")
+    return String(decoding: buffer.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}
+
+/// This process's id.
+public func processID() -> Int32 { getpid() }
+
+/// Sends `signal` to a process. `ESRCH`: there is none of that id.
+public func sendSignal(_ signal: Int32, to pid: Int32) throws(SystemError) {
+    try check(kill(pid, signal), "send signal \(signal) to process \(pid)")
+}
+
 /// This process's effective user id.
 public func effectiveUserID() -> UInt32 { geteuid() }
 

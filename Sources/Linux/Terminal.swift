@@ -37,6 +37,11 @@ extension Descriptor {
         try check(unsafe ioctl(raw, UInt(TIOCSWINSZ), &size), "set terminal size")
     }
 
+    /// Makes this terminal the one the calling process's session belongs to, so that changes of its size are signalled.
+    public func becomeControllingTerminal() throws(SystemError) {
+        try check(clinux_ioctl(raw, UInt(TIOCSCTTY), 0), "take terminal")
+    }
+
     public func terminalSettings() throws(SystemError) -> TerminalSettings {
         var value = termios()
         try check(unsafe tcgetattr(raw, &value), "read terminal settings")

@@ -40,8 +40,10 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -170,3 +172,32 @@ static inline void clinux_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST);
 
 // Makes malloc keep what is freed (mallopt(3)).
 void clinux_keep_memory(void);
+
+// A lock on one byte of a file, owned by the open file (fcntl(2), F_OFD_SETLK): 0, or -1 with EAGAIN when another has it.
+static inline int clinux_lock_byte(int fd, long position) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = position, .l_len = 1};
+    return fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+// Whether another open file has that lock: 1 or 0, -1 on errors.
+static inline int clinux_is_byte_locked(int fd, long position) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = position, .l_len = 1};
+    if (fcntl(fd, F_OFD_GETLK, &lock) != 0) return -1;
+    return lock.l_type != F_UNLCK;
+}
+
+static inline int clinux_pidfd_open(int pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+
+static inline int clinux_pidfd_signal(int pidfd, int signal) {
+    return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
+}
+
+// Size in bytes of the tmpfs (linux/magic.h) the file is on: 0 on another file system, -1 on errors.
+static inline long long clinux_tmpfs_size(int fd) {
+    struct statfs status;
+    if (fstatfs(fd, &status) != 0) return -1;
+    return status.f_type == 0x01021994 ? (long long)status.f_blocks * status.f_bsize : 0;
+}
+
+static inline unsigned clinux_major(dev_t device) { return major(device); }
+static inline unsigned clinux_minor(dev_t device) { return minor(device); }

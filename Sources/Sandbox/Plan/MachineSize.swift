@@ -1,0 +1,58 @@
+import OCI
+
+/// How many CPUs and how much memory a sandbox's machine has.
+///
+/// In this order: the operator's flag, the spec's `vm.hwConfig`, what the container's own limits need, the default.
+public struct MachineSize: Sendable, Equatable {
+    public static let cpuRange = 1...16
+    public static let memoryRange = (32 << 20)...(1 << 40)
+    public static let defaultMemory = 256 << 20
+    /// What the guest's kernel and agent take beside a container that uses all of its limit.
+    static let guestOverhead = 64 << 20
+    private static let granule = 2 << 20
+
+    public let cpus: Int
+    /// Bytes, a multiple of 2 MiB.
+    public let memory: Int
+
+    public init(_ spec: Spec, cpus: Int?, memory: Int?) throws(SandboxError) {
+        let hardware = spec.vm?.hwConfig
+        if let cpus {
+            self.cpus = try Self.checked("--cpus", cpus, Self.cpuRange)
+        } else if let vcpus = hardware?.vcpus {
+            self.cpus = try Self.checked("vm.hwConfig.vcpus", Int(vcpus), Self.cpuRange)
+        } else {
+            self.cpus = Self.cpusNeeded(spec.linux?.resources?.cpu)
+        }
+        let bytes: Int
+        if let memory {
+            bytes = try Self.checked("--memory", memory, Self.memoryRange)
+        } else if let memory = hardware?.memory {
+            bytes = try Self.checked("vm.hwConfig.memory", Int(clamping: memory), Self.memoryRange)
+        } else {
+            bytes = Self.memoryNeeded(spec.linux?.resources?.memory)
+        }
+        self.memory = (bytes + Self.granule - 1) / Self.granule * Self.granule
+    }
+
+    /// Enough to use all of the quota at once.
+    private static func cpusNeeded(_ cpu: LinuxCPU?) -> Int {
+        guard let quota = cpu?.quota, quota > 0 else { return 1 }
+        let period = Int64(clamping: cpu?.period.flatMap { $0 == 0 ? nil : $0 } ?? 100_000)
+        return min(Int(clamping: (quota - 1) / period) + 1, cpuRange.upperBound)
+    }
+
+    /// Room for the container's limit beside the guest itself. Memory that is not used costs the host nothing.
+    private static func memoryNeeded(_ memory: LinuxMemory?) -> Int {
+        guard let limit = memory?.limit, limit > 0 else { return defaultMemory }
+        let limitAndGuest = Int(limit).addingReportingOverflow(guestOverhead)
+        return min(max(defaultMemory, limitAndGuest.overflow ? .max : limitAndGuest.partialValue), memoryRange.upperBound)
+    }
+
+    private static func checked(_ name: String, _ value: Int, _ range: ClosedRange<Int>) throws(SandboxError) -> Int {
+        guard range.contains(value) else {
+            throw SandboxError(.badInput, "\(name): \(value) is not between \(range.lowerBound) and \(range.upperBound)")
+        }
+        return value
+    }
+}

@@ -1,0 +1,108 @@
+import AgentAPI
+public import OCI
+
+/// What a sandbox needs for one container: the machine's size, the host's files it may see, and the spec as the guest reads it.
+///
+/// Pure: nothing on the host is changed, and only ``SourceKind``s are asked for.
+public struct Plan: Sendable, Equatable {
+    /// A directory or file of the host that appears in the guest as `/run/microvm/shares/NAME`.
+    public struct Share: Sendable, Equatable {
+        public let name: String
+        /// Absolute, on the host.
+        public let path: String
+        public let readOnly: Bool
+        /// The spec's field that asks for it.
+        public let field: String
+    }
+
+    public var size: MachineSize
+    public var shares: [Share]
+    /// With guest paths, and without what belongs to the host.
+    public var guestSpec: Spec
+
+    static let rootShare = "rootfs"
+
+    /// - Parameters:
+    ///   - rootfs: absolute path on the host.
+    ///   - cpus, memory: the operator's choice.
+    ///   - kind: what the source of a bind mount is.
+    public init(
+        _ bundle: Bundle, rootfs: String, cpus: Int?, memory: Int?, kind: (String) throws(SandboxError) -> SourceKind
+    ) throws(SandboxError) {
+        let spec = bundle.spec
+        size = try MachineSize(spec, cpus: cpus, memory: memory)
+        let readOnly = spec.root?.readonly ?? false
+        shares = [Share(name: Self.rootShare, path: rootfs, readOnly: readOnly, field: "root.path")]
+        guestSpec = spec
+        guestSpec.root = Root(path: Self.guestPath(Self.rootShare), readonly: readOnly)
+        guestSpec.mounts = []
+        for (index, mount) in spec.mounts.enumerated() {
+            try add(mount, at: index, bundle: bundle.path, kind: kind)
+        }
+        removeHostParts()
+    }
+
+    private mutating func add(
+        _ mount: Mount, at index: Int, bundle: String, kind: (String) throws(SandboxError) -> SourceKind
+    ) throws(SandboxError) {
+        guard mount.isBind else { return guestSpec.mounts.append(mount) }
+        let field = "mounts[\(index)].source"
+        let source = mount.source.hasPrefix("/") ? mount.source : "\(bundle)/\(mount.source)"
+        let found: SourceKind
+        do throws(SandboxError) { found = try kind(source) } catch { throw SandboxError(error.kind, "\(field): \(error)") }
+        switch found {
+        case .directory where mount.destination == "/dev/shm", .hostMemory where mount.destination == "/dev/shm":
+            // Engines share one tmpfs of the host among a pod's containers; memory cannot be mapped across machines.
+            guestSpec.mounts.append(Self.sharedMemory(mount, found))
+        case .directory, .hostMemory, .file:
+            let share = Share(name: "mount\(index)", path: source, readOnly: mount.isReadOnly, field: field)
+            shares.append(share)
+            var guestMount = mount
+            guestMount.source = Self.guestPath(share.name)
+            guestSpec.mounts.append(guestMount)
+        case .characterDevice(let major, let minor):
+            guard SourceKind.memoryDevices.contains([major, minor]) else {
+                throw SandboxError(.badInput, "\(field): \(source) is a device of the host, which a virtual machine does not have")
+            }
+            if guestSpec.linux == nil { guestSpec.linux = LinuxConfig() }
+            var device = LinuxDevice(path: mount.destination, type: .character, major: Int64(major), minor: Int64(minor))
+            device.fileMode = 0o666
+            guestSpec.linux?.devices.append(device)
+        case .other(let what):
+            throw SandboxError(.badInput, "\(field): \(source) is a \(what), which cannot be shared with a virtual machine")
+        }
+    }
+
+    /// Hooks that have run or will run on the host, and names of the host's kernel objects.
+    private mutating func removeHostParts() {
+        guestSpec.hooks?.prestart = []
+        guestSpec.hooks?.createRuntime = []
+        guestSpec.hooks?.poststart = []
+        guestSpec.hooks?.poststop = []
+        guestSpec.vm = nil
+        guestSpec.annotations = [:]
+        guard let linux = guestSpec.linux else { return }
+        guestSpec.linux?.namespaces = linux.namespaces.map { LinuxNamespace(type: $0.type) }
+        // systemd's form, slice:prefix:name, means nothing to the guest.
+        if linux.cgroupsPath.contains(":") { guestSpec.linux?.cgroupsPath = "" }
+    }
+
+    private static func sharedMemory(_ mount: Mount, _ source: SourceKind) -> Mount {
+        var options = mount.options.filter { !["bind", "rbind"].contains($0) && !$0.hasSuffix("private") && !$0.hasSuffix("slave") && !$0.hasSuffix("shared") }
+        options.append("mode=1777")
+        if case .hostMemory(let size) = source { options.append("size=\(size)") }
+        return Mount(destination: mount.destination, type: "tmpfs", source: "shm", options: options)
+    }
+
+    private static func guestPath(_ share: String) -> String {
+        "\(AgentAddress.sharesDirectory)/\(share)"
+    }
+}
+
+extension Mount {
+    /// The type says nothing then (config.md: "bind" and "none" are customary).
+    var isBind: Bool { options.contains("bind") || options.contains("rbind") || type == "bind" }
+
+    /// Whether everything below is; the last of contradictory options counts.
+    var isReadOnly: Bool { options.last { ["ro", "rw", "rro", "rrw"].contains($0) }.map { $0.hasSuffix("ro") } ?? false }
+}
