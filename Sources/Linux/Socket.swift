@@ -81,6 +81,11 @@ extension Descriptor {
         return (Descriptor(adopting: pair[0]), Descriptor(adopting: pair[1]))
     }
 
+    /// Two connected sockets that keep message boundaries (`SOCK_SEQPACKET`).
+    public static func messageSocketPair() throws(SystemError) -> (Descriptor, Descriptor) {
+        try socketPair(SOCK_SEQPACKET)
+    }
+
     /// A pipe: the reading end, the writing end.
     public static func pipe() throws(SystemError) -> (reading: Descriptor, writing: Descriptor) {
         var pair: [Int32] = [-1, -1]

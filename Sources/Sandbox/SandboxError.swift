@@ -28,6 +28,7 @@ public struct SandboxError: Error, Sendable, Equatable, CustomStringConvertible 
         case notFound
         /// The agent could not do it, in its own words.
         case guest
+        case hookFailed
         /// Given up because of this signal, before there was a container.
         case interrupted(Int32)
     }

@@ -1,0 +1,50 @@
+import AgentAPI
+import Linux
+import TTRPC
+
+/// The guest's agent: calls with deadlines, and streams. What it answers is not trusted: ``TTRPC/Client`` bounds it.
+final class AgentConnection {
+    /// For calls that only look or set something.
+    static let shortDeadline: UInt64 = 10_000_000_000
+    /// For calls that start programs, mount file systems or wait for the kernel. Software KVM takes its time.
+    static let longDeadline: UInt64 = 60_000_000_000
+
+    private let client: Client
+    private(set) var information = ConnectResponse()
+
+    /// Called once when the agent is gone by itself: why.
+    var onLost: ((String) -> Void)?
+
+    init(_ socket: Descriptor, on loop: EventLoop) throws(SystemError) {
+        client = try Client(socket, on: loop)
+        client.onClose = { [weak self] error in self?.onLost?(error.map { "\($0)" } ?? "it closed the connection") }
+    }
+
+    func call<Request, Response>(
+        _ method: Method<Request, Response>, _ request: Request, deadline: UInt64?, _ complete: @escaping (Result<Response, Status>) -> Void
+    ) {
+        client.call(method, request, deadline: deadline, complete)
+    }
+
+    /// The first call: both sides must share a protocol version.
+    func shakeHands(build: String, _ complete: @escaping (Result<Void, Status>) -> Void) {
+        let request = ConnectRequest.with {
+            $0.minVersion = AgentProtocol.minimum
+            $0.maxVersion = AgentProtocol.maximum
+            $0.hostBuild = build
+        }
+        call(AgentMethods.connect, request, deadline: Self.longDeadline) { [weak self] result in
+            complete(result.flatMap { response in
+                guard (AgentProtocol.minimum...AgentProtocol.maximum).contains(response.version) else {
+                    return .failure(Status(.failedPrecondition, "it speaks version \(response.version) of the protocol"))
+                }
+                self?.information = response
+                return .success(())
+            })
+        }
+    }
+
+    func close() {
+        client.close()
+    }
+}

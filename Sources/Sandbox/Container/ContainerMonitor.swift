@@ -1,0 +1,395 @@
+import AgentAPI
+import Glibc
+public import Linux
+public import Logging
+import OCI
+import TTRPC
+
+/// Owns one container and its machine, from the bundle to the exit status. The process this runs in is what engines
+/// know as the container's: it lives exactly as long, carries its streams, and its signals are the container's.
+public final class ContainerMonitor {
+    /// After a failure to end by itself.
+    private static let killDeadline: UInt64 = 10_000_000_000
+    /// How long output may keep coming after the container's end with nothing delivered.
+    private static let drainDeadline: UInt64 = 10_000_000_000
+
+    public let launch: Launch
+    let loop: EventLoop
+    private let build: String
+    private let log: Logger
+    private var ledger: Ledger
+    private var signals: SignalForwarder?
+    private var directory: StateDirectory?
+    private var machine: SandboxMachine?
+    private var console: ConsoleSession?
+    private var streams: ProcessStreams?
+    private var control: ControlService?
+    private var record: SandboxRecord?
+    private var hooks = Hooks()
+    /// Who asked for the start, and waits for the answer.
+    private var starter: ((Result<Empty, Status>) -> Void)?
+    /// The agent's answer to Wait.
+    private var exit: Result<WaitResponse, Status>?
+    /// A signal that came before there was a container to take it.
+    private var interrupted: Int32?
+    private var processes: Set<String> = []
+    /// Said once, when the container is created or, for those that start at once, started.
+    public var onReady: (() throws -> Void)?
+
+    /// - Parameters:
+    ///   - ledger: with the time since the process began.
+    ///   - build: this program's version, told to the agent.
+    public init(_ launch: Launch, ledger: Ledger, build: String, log: Logger) throws(SystemError) {
+        self.launch = launch
+        self.ledger = ledger
+        self.build = build
+        self.log = log
+        loop = try EventLoop()
+    }
+
+    /// Ends the start, as a signal does, when the peer of `channel` goes away before ``onReady`` was called.
+    public func abandon(whenClosed channel: Descriptor) throws(SystemError) {
+        try loop.add(channel, .readClosed) { [weak self] _ in
+            self?.loop.remove(channel)
+            self?.interrupt(SIGHUP)
+        }
+    }
+
+    /// Runs the container to its end.
+    ///
+    /// - Returns: its exit status.
+    public func run() throws -> Int32 {
+        ignoreBrokenPipes()
+        signals = try SignalForwarder(on: loop) { [weak self] in self?.take($0) }
+        let root = try StateRoot(launch.root)
+        defer { cleanUp(root) }
+        do {
+            try create(in: root)
+            try startWhenAsked()
+            return try finish()
+        } catch {
+            // What ended the machine explains what failed in consequence.
+            throw machine?.failure ?? interruption ?? error
+        }
+    }
+
+    // MARK: Create
+
+    private func create(in root: StateRoot) throws {
+        ledger.begin("parse")
+        let bundle = try Bundle.load(launch.bundle)
+        for warning in try bundle.spec.validate() { log.debug("\(warning)") }
+        let rootfs = try bundle.rootfs()
+        hooks = bundle.spec.hooks ?? Hooks()
+
+        ledger.begin("plan")
+        let plan = try Plan(bundle, rootfs: rootfs, cpus: launch.cpus, memory: launch.memory, kind: SourceKind.of)
+        let terminal = bundle.spec.process?.terminal ?? false
+        try checkConsole(terminal)
+
+        StateDirectory.sweep(root)
+        var record = SandboxRecord(
+            id: launch.id, pid: processID(), status: .creating, bundle: bundle.path, rootfs: rootfs, created: timestamp(wallClockNanoseconds()),
+            ociVersion: bundle.spec.ociVersion, annotations: bundle.spec.annotations, isTransient: !launch.keepsState)
+        let directory = try StateDirectory.create(record, config: bundle.document, in: root)
+        self.directory = directory
+        self.record = record
+
+        ledger.begin("spawn")
+        let machine = SandboxMachine(directory, on: loop)
+        self.machine = machine
+        if let interruption { throw interruption }
+        try machine.launch(plan, launch.machine) { [weak self] in self?.ledger.begin("kernel", at: $0) }
+        try waitForAgent(machine)
+
+        ledger.begin("streams")
+        let streams = ProcessStreams(try hostStreams(terminal), on: loop)
+        streams.onFirstOutput = { [weak self] in self?.ledger.begin("program") }
+        self.streams = streams
+        let guestStreams = try streams.open(vsock: machine.vsockPath)
+
+        if !hooks.prestart.isEmpty || !hooks.createRuntime.isEmpty {
+            ledger.begin("hooks")
+            try HookRunner().run("prestart", hooks.prestart, record.state)
+            try HookRunner().run("createRuntime", hooks.createRuntime, record.state)
+        }
+
+        ledger.begin("create")
+        var spec = plan.guestSpec
+        if terminal, let size = console?.size { spec.process?.consoleSize = Box(height: UInt32(size.rows), width: UInt32(size.columns)) }
+        let request = try CreateContainerRequest.with {
+            $0.containerID = launch.id
+            $0.spec = .init(try JSON.encode(spec).utf8)
+            $0.streams = guestStreams
+        }
+        _ = try machine.call(AgentMethods.createContainer, request)
+        let whole = ProcessRequest.with { $0.containerID = launch.id }
+        machine.callLater(AgentMethods.wait, whole, deadline: nil) { [weak self] in self?.exit = $0 }
+        record.status = .created
+        try write(record)
+        control = try ControlService(self, directory, on: loop)
+    }
+
+    /// runc's rules.
+    private func checkConsole(_ terminal: Bool) throws(SandboxError) {
+        if launch.consoleSocket != nil, !terminal || launch.mode == .foreground {
+            throw SandboxError(.badInput, "cannot use console socket if microvm will not detach or allocate tty")
+        }
+        if launch.consoleSocket == nil, terminal, launch.mode != .foreground {
+            throw SandboxError(.badInput, "cannot allocate tty if microvm will detach without setting console socket")
+        }
+    }
+
+    private func hostStreams(_ terminal: Bool) throws -> ProcessStreams.Host {
+        if let socket = launch.consoleSocket {
+            let session = try ConsoleSession.sent(to: socket)
+            console = session
+            return try session.streams()
+        }
+        var host = ProcessStreams.Host(
+            standardInput: try HostStream(Descriptor.standardInput, access: O_RDONLY),
+            standardOutput: try HostStream(Descriptor.standardOutput, access: O_WRONLY))
+        if terminal {
+            console = try ConsoleSession.ofCaller()
+        } else {
+            host.standardError = try HostStream(Descriptor.standardError, access: O_WRONLY)
+        }
+        return host
+    }
+
+    private func waitForAgent(_ machine: SandboxMachine) throws {
+        let answer = try machine.waitForAgent(build: build)
+        // The guest's clock is its own, and its answer hostile: only a length is taken, and the ledger bounds it.
+        let agent = answer.readyAtNs >= answer.startedAtNs ? answer.readyAtNs - answer.startedAtNs : 0
+        let now = monotonicNanoseconds()
+        ledger.begin("agent", at: now - min(agent, now))
+    }
+
+    private func write(_ new: SandboxRecord) throws {
+        record = new
+        try directory?.write(new)
+    }
+
+    // MARK: Start
+
+    private func startWhenAsked() throws {
+        guard let machine, var record else { return }
+        if let path = launch.pidFile { try writePIDFile(path) }
+        if launch.mode == .create {
+            try ready()
+            try machine.wait("start", atMost: .max) { starter != nil || exit != nil }
+            guard exit == nil else { return }
+        }
+        do {
+            ledger.begin("start")
+            _ = try machine.call(AgentMethods.startContainer, ContainerRequest.with { $0.containerID = launch.id })
+            ledger.begin("first output")
+            record.status = .running
+            try write(record)
+            if !hooks.poststart.isEmpty { try HookRunner().run("poststart", hooks.poststart, record.state) }
+            starter?(.success(Empty()))
+        } catch {
+            starter?(.failure(status(of: error)))
+            throw error
+        }
+        if launch.mode == .detached { try ready() }
+    }
+
+    private func ready() throws {
+        try onReady?()
+        onReady = nil
+    }
+
+    private func writePIDFile(_ path: String) throws {
+        let name = path.split(separator: "/").last.map(String.init) ?? ""
+        do throws(SystemError) {
+            try Descriptor.open(Sandbox.directory(of: path), O_RDONLY | O_DIRECTORY)
+                .replaceFile(name, with: Array("\(processID())".utf8), mode: 0o644)
+        } catch {
+            throw SandboxError(.missing(error.errno), "--pid-file \(path): \(error)")
+        }
+    }
+
+    // MARK: End
+
+    private func finish() throws -> Int32 {
+        guard let machine, let streams else { throw SandboxError(.guest, "no container") }
+        try machine.wait("the container to end", atMost: .max) { exit != nil }
+        guard case .success(let end) = exit else { throw SandboxError(.agentLost, "the guest's agent did not tell how the container ended") }
+        let status = Int32(truncatingIfNeeded: end.exitStatus & 0xff)
+        try drain(streams, machine)
+        ledger.begin("end")
+        if end.oomKilled { noteOutOfMemory() }
+        if var record {
+            record.status = .stopped
+            record.exitStatus = status
+            try write(record)
+        }
+        machine.powerOff()
+        return status
+    }
+
+    /// Waits until all output is delivered. A reader that takes its time is waited for, a guest that does not end its streams is not.
+    private func drain(_ streams: ProcessStreams, _ machine: SandboxMachine) throws {
+        var last = streams.delivered
+        while !streams.isDrained {
+            do {
+                try machine.wait("the last output", atMost: Self.drainDeadline) { streams.isDrained || interrupted != nil }
+            } catch let error as SandboxError where error.kind == .timedOut {
+                guard streams.waitsForReader || streams.delivered != last else { return log.warning("\(error)") }
+                last = streams.delivered
+            }
+            if interrupted != nil { return }
+        }
+    }
+
+    /// As runc's users expect of it: engines look for this file.
+    private func noteOutOfMemory() {
+        guard launch.mode == .create else { return }
+        _ = try? Descriptor.open("\(launch.bundle)/oom", O_WRONLY | O_CREAT, mode: 0o644)
+    }
+
+    private func cleanUp(_ root: StateRoot) {
+        streams?.stop()
+        machine?.kill()
+        console?.restore()
+        control = nil
+        try? LedgerStore(root).save(ledger.record(id: launch.id))
+        guard let directory, var record else { return }
+        if launch.keepsState, record.status != .creating {
+            for name in [ControlService.socketName, "vsock.sock"] { try? directory.descriptor.remove(name) }
+            record.status = .stopped
+            try? write(record)
+        } else {
+            if record.status != .creating, let hooks = try? HookRunner() {
+                record.status = .stopped
+                do { try hooks.run("poststop", self.hooks.poststop, record.state) } catch { log.warning("\(error)") }
+            }
+            directory.removeOwn()
+        }
+    }
+
+    // MARK: Signals
+
+    private var interruption: SandboxError? {
+        interrupted.map { SandboxError(.interrupted($0), "interrupted by signal \($0)") }
+    }
+
+    private func take(_ signal: Int32) {
+        if signal == SIGWINCH, console != nil { return resize() }
+        guard record?.status == .created || record?.status == .running || record?.status == .paused, exit == nil else {
+            return interrupt(signal)
+        }
+        send(signal)
+    }
+
+    /// Before there is a container, and after it, signals that end a program end this one.
+    private func interrupt(_ signal: Int32) {
+        guard [SIGINT, SIGTERM, SIGHUP, SIGQUIT].contains(signal) else { return }
+        if interrupted == nil { interrupted = signal }
+        if exit == nil, let interruption { machine?.fail(interruption) }
+    }
+
+    private func send(_ signal: Int32) {
+        let request = SignalRequest.with {
+            $0.containerID = launch.id
+            $0.signal = UInt32(signal)
+        }
+        machine?.callLater(AgentMethods.signal, request, deadline: AgentConnection.shortDeadline) { [weak self] result in
+            guard case .failure(let status) = result, status.code == .deadlineExceeded else { return }
+            self?.machine?.fail(SandboxError(.timedOut, "the guest does not take signals: \(status)"))
+        }
+    }
+
+    private func resize() {
+        guard let size = console?.size else { return }
+        let request = ResizeConsoleRequest.with {
+            $0.containerID = launch.id
+            $0.columns = UInt32(size.columns)
+            $0.rows = UInt32(size.rows)
+        }
+        machine?.callLater(AgentMethods.resizeConsole, request, deadline: AgentConnection.shortDeadline) { _ in }
+    }
+}
+
+// MARK: What other commands ask
+
+extension ContainerMonitor {
+    /// Passes a call on to the agent, unless it is about another container.
+    func relay<Request, Response>(
+        _ method: Method<Request, Response>, _ request: Request, _ id: String, _ deadline: UInt64?,
+        _ complete: @escaping (Result<Response, Status>) -> Void
+    ) {
+        guard id == launch.id, let machine else { return complete(.failure(Status(.notFound, "container \"\(id)\" does not exist"))) }
+        machine.callLater(method, request, deadline: deadline, complete)
+    }
+
+    func start(_ request: ContainerRequest, _ complete: @escaping (Result<Empty, Status>) -> Void) {
+        guard record?.status == .created, starter == nil, exit == nil else {
+            let why = record?.status == .stopped || exit != nil ? "cannot start a container that has stopped" : "cannot start an already running container"
+            return complete(.failure(Status(.failedPrecondition, why)))
+        }
+        starter = complete
+    }
+
+    func setPaused(_ paused: Bool, _ request: ContainerRequest, _ complete: @escaping (Result<Empty, Status>) -> Void) {
+        let (from, to) = paused ? (State.Status.running, State.Status.paused) : (.paused, .running)
+        guard record?.status == from else {
+            return complete(.failure(Status(.failedPrecondition, "container not \(from.rawValue)")))
+        }
+        relay(paused ? AgentMethods.pause : AgentMethods.resume, request, request.containerID, AgentConnection.shortDeadline) { [weak self] result in
+            if case .success = result, var record = self?.record {
+                record.status = to
+                try? self?.write(record)
+            }
+            complete(result)
+        }
+    }
+
+    func exec(_ request: ExecRequest, _ complete: @escaping (Result<ProcessResponse, Status>) -> Void) {
+        guard record?.status != .stopped, exit == nil else {
+            return complete(.failure(Status(.failedPrecondition, "cannot exec in a stopped container")))
+        }
+        guard !request.execID.isEmpty, processes.insert(request.execID).inserted else {
+            return complete(.failure(Status(.alreadyExists, "process \(request.execID) exists")))
+        }
+        relay(AgentMethods.exec, request, request.containerID, AgentConnection.longDeadline) { [weak self] result in
+            if case .failure = result { self?.forget(request.execID) }
+            complete(result)
+        }
+    }
+
+    func forget(_ process: String) {
+        processes.remove(process)
+    }
+
+    func kill(_ process: String) {
+        forget(process)
+        let request = SignalRequest.with {
+            $0.containerID = launch.id
+            $0.execID = process
+            $0.signal = UInt32(SIGKILL)
+        }
+        machine?.callLater(AgentMethods.signal, request, deadline: AgentConnection.shortDeadline) { _ in }
+    }
+
+    /// Exec ids name processes on this host: none is believed that was not given out here.
+    func withoutStrangers(_ response: ListProcessesResponse) -> ListProcessesResponse {
+        var response = response
+        response.processes.removeAll { !$0.execID.isEmpty && !processes.contains($0.execID) }
+        return response
+    }
+
+    private func status(of error: any Error) -> Status {
+        guard let error = error as? SandboxError else { return Status(.internal, "\(error)") }
+        let code: Status.Code =
+            switch error.kind {
+            case .notFound: .notFound
+            case .notExecutable: .permissionDenied
+            case .timedOut: .deadlineExceeded
+            case .badInput: .invalidArgument
+            default: .internal
+            }
+        return Status(code, error.description)
+    }
+}

@@ -1,0 +1,145 @@
+import Linux
+
+/// How a sandbox's machine ended.
+public struct MachineEnd: Error, Sendable, Equatable {
+    public enum Reason: String, Sendable {
+        case powerOff = "power-off"
+        case reset
+        case panic
+        case tripleFault = "triple-fault"
+        case stopped
+        case error
+        /// Not the guest: the monitor process itself was killed or failed.
+        case monitor
+    }
+
+    public let reason: Reason
+    /// What the monitor said, for `error` and `monitor`.
+    public let text: String
+}
+
+/// The process that runs one virtual machine. It gets open files and numbers; no path but its vsock socket's.
+///
+/// The machine ends when this process does: its control socket closes, and the kernel kills it with the thread that started it.
+final class VMMProcess {
+    struct Options {
+        var size: MachineSize
+        var program: String
+        var kernel: Descriptor
+        var image: Descriptor
+        var commandLine: String
+        var shares: [(share: Plan.Share, root: Descriptor)]
+        /// Listening Unix socket for connections into the guest.
+        var vsock: Descriptor
+        /// Connections out of the guest to port P go to this path followed by `_P`.
+        var vsockPath: String
+        var console: Descriptor
+        /// Nil: the VMM finds out.
+        var softwareKVM: Bool?
+        /// Stays open in the VMM, for ``vsockPath`` may lead through it.
+        var directory: Descriptor
+    }
+
+    private static let messageLimit = 4096
+    /// More of its standard error is not kept: it is a line or two.
+    private static let errorLimit = 4096
+
+    private let loop: EventLoop
+    private let child: ChildProcess
+    private let control: Descriptor
+    private let errors: Descriptor
+    private var errorText: [UInt8] = []
+    private var reported: MachineEnd?
+    /// Called with the moment of the first KVM_RUN.
+    var onStarted: ((UInt64) -> Void)?
+    /// Called once, when the process is gone.
+    var onEnd: ((MachineEnd) -> Void)?
+
+    init(_ options: Options, on loop: EventLoop) throws {
+        self.loop = loop
+        let (ours, theirs) = try Descriptor.messageSocketPair()
+        let (reading, writing) = try Descriptor.pipe()
+        var arguments = [
+            "microvm-vmm", "--cpus", "\(options.size.cpus)", "--memory", "\(options.size.memory)", "--kernel-fd", "\(options.kernel.raw)",
+            "--image-fd", "\(options.image.raw)", "--control-fd", "\(theirs.raw)", "--vsock-fd", "\(options.vsock.raw)",
+            "--vsock-path", options.vsockPath, "--console-fd", "\(options.console.raw)", "--kill-with-parent",
+        ]
+        if !options.commandLine.isEmpty { arguments += ["--cmdline", options.commandLine] }
+        if let software = options.softwareKVM { arguments += ["--host-kind", software ? "software" : "hardware"] }
+        for (share, root) in options.shares { arguments += ["--share", "\(share.name):\(root.raw):\(share.readOnly ? "ro" : "rw")"] }
+        var process = ChildProcess.Options()
+        process.standardError = writing
+        process.diesWithParent = true
+        process.inherited = [options.kernel, options.image, theirs, options.vsock, options.console, options.directory] + options.shares.map(\.root)
+        do throws(SystemError) { child = try ChildProcess(options.program, arguments, process) } catch {
+            throw SandboxError(.missing(error.errno), "\(options.program): \(error.errno)")
+        }
+        control = ours
+        errors = reading
+        try control.setNonBlocking()
+        try errors.setNonBlocking()
+        try loop.add(control, .readable) { [weak self] _ in self?.receive() }
+        try loop.add(errors, .readable) { [weak self] _ in self?.collectErrors() }
+        try loop.add(child.pidfd, .readable) { [weak self] _ in self?.finish() }
+    }
+
+    deinit {
+        for descriptor in [control, errors, child.pidfd] { loop.remove(descriptor) }
+    }
+
+    /// Ends the machine at once.
+    func kill() {
+        child.kill()
+    }
+
+    private func receive() {
+        do throws(SystemError) {
+            let message = try control.receive(limit: Self.messageLimit).bytes
+            // Its end closed; the pidfd tells the rest.
+            if message.isEmpty { loop.remove(control) }
+            handle(message)
+        } catch {
+            if error.errno != .wouldBlock { loop.remove(control) }
+        }
+    }
+
+    /// `event started NS` or `event ended REASON[ TEXT]`.
+    private func handle(_ message: [UInt8]) {
+        let words = String(decoding: message, as: UTF8.self).split(separator: " ", maxSplits: 3).map(String.init)
+        guard words.count >= 3, words[0] == "event" else { return }
+        switch words[1] {
+        case "started": if let time = UInt64(words[2]) { onStarted?(time) }
+        case "ended": reported = MachineEnd(reason: MachineEnd.Reason(rawValue: words[2]) ?? .error, text: words.count > 3 ? words[3] : "")
+        default: break
+        }
+    }
+
+    private func collectErrors() {
+        guard let bytes = try? errors.read(upTo: Self.errorLimit), !bytes.isEmpty else { return loop.remove(errors) }
+        errorText += bytes.prefix(max(0, Self.errorLimit - errorText.count))
+    }
+
+    private func finish() {
+        guard let onEnd else { return }
+        self.onEnd = nil
+        for descriptor in [control, errors, child.pidfd] { loop.remove(descriptor) }
+        // What it said last may not have been read yet.
+        while let message = try? control.receive(limit: Self.messageLimit).bytes, !message.isEmpty { handle(message) }
+        while let bytes = try? errors.read(upTo: Self.errorLimit), !bytes.isEmpty, errorText.count < Self.errorLimit { errorText += bytes }
+        onEnd(reported ?? ended(child.reap()))
+    }
+
+    /// By exit status, for a VMM that could not say it.
+    private func ended(_ end: ProcessEnd?) -> MachineEnd {
+        let text = String(decoding: errorText, as: UTF8.self).split(separator: "\n").first.map(String.init) ?? ""
+        switch end {
+        case .exited(0): return MachineEnd(reason: .powerOff, text: "")
+        case .exited(4): return MachineEnd(reason: .panic, text: text)
+        case .exited(5): return MachineEnd(reason: .reset, text: text)
+        case .exited(6): return MachineEnd(reason: .tripleFault, text: text)
+        case .exited(let status): return MachineEnd(reason: .error, text: text.isEmpty ? "exit status \(status)" : text)
+        case .signalled(let signal): return MachineEnd(reason: .monitor, text: "killed by signal \(signal)")
+        case nil: return MachineEnd(reason: .monitor, text: "gone")
+        }
+    }
+}
