@@ -46,8 +46,8 @@ let package = Package(
         .target(name: "AgentAPI", dependencies: ["TTRPC", protobuf], exclude: ["agent.proto"]),
 
         // The host side.
-        .target(name: "Sandbox", dependencies: ["OCI", "AgentAPI", "TTRPC", "Linux", logging]),
-        .executableTarget(name: "microvm", dependencies: ["Sandbox", "OCI", "KVM", "Linux", arguments, logging]),
+        .target(name: "Sandbox", dependencies: ["OCI", "AgentAPI", "TTRPC", "KVM", "Linux", logging]),
+        .executableTarget(name: "microvm", dependencies: ["Sandbox", "AgentAPI", "TTRPC", "OCI", "KVM", "Linux", arguments, logging]),
 
         // The guest side.
         .systemLibrary(name: "CSeccomp", path: "guest/CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),

@@ -46,6 +46,10 @@ public func sendSignal(_ signal: Int32, to pid: Int32) throws(SystemError) {
 
 /// This process's effective user id.
 public func effectiveUserID() -> UInt32 { geteuid() }
+public func effectiveGroupID() -> UInt32 { getegid() }
+
+/// Whether this process may execute the file.
+public func isExecutable(_ path: String) -> Bool { unsafe access(path, X_OK) == 0 }
 
 /// When this process began, on the clock of ``monotonicNanoseconds()``.
 ///

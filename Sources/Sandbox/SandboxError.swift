@@ -14,6 +14,7 @@ public struct SandboxError: Error, Sendable, Equatable, CustomStringConvertible 
         case wrongState
         /// This host has no `/dev/kvm`, or one that cannot be used.
         case hostUnable
+        case noPermission
         /// The virtual machine monitor was killed, or failed.
         case monitorEnded
         case guestPanic

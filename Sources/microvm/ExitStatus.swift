@@ -1,7 +1,11 @@
 import Linux
+import OCI
+import Sandbox
 
 /// What `microvm` exits with when it fails itself. A container's own status is passed on as it is.
 enum ExitStatus: Int32 {
+    /// A container that is not there, or in a state that does not allow it: runc's status for everything.
+    case failure = 1
     /// The command line (ArgumentParser's own value, EX_USAGE of sysexits.h).
     case usage = 64
     /// config.json or another input is malformed, contradictory or asks for what a sandbox cannot do.
@@ -29,6 +33,11 @@ enum ExitStatus: Int32 {
     case timedOut = 124
     case notExecutable = 126
     case notFound = 127
+    /// Ended by a signal before there was a container.
+    case hangup = 129
+    case interrupt = 130
+    case quit = 131
+    case terminated = 143
 
     static let help = """
         Exit status: the container's own (128 + N when signal N ended it). When microvm fails instead: \
@@ -41,13 +50,48 @@ enum ExitStatus: Int32 {
     init(of error: any Error) {
         switch error {
         case let error as Failure: self = error.status
-        case let error as SystemError:
-            switch error.errno {
-            case .permissionDenied, .notPermitted: self = .noPermission
-            case .noSuchFileOrDirectory: self = .missing
-            default: self = .systemCall
+        case let error as SandboxError: self = ExitStatus(of: error.kind)
+        case is InvalidSpec, is JSON.Error: self = .badInput
+        case let error as BundleError:
+            switch error.kind {
+            case .malformed: self = .badInput
+            case .unreadable(let errno): self = ExitStatus(ofMissing: errno)
             }
+        case let error as SystemError: self = ExitStatus(ofCall: error.errno)
         default: self = .internalError
+        }
+    }
+
+    private init(of kind: SandboxError.Kind) {
+        self =
+            switch kind {
+            case .badInput: .badInput
+            case .missing(let errno): ExitStatus(ofMissing: errno)
+            case .exists: .cannotCreate
+            case .noSuchContainer, .wrongState: .failure
+            case .hostUnable: .hostUnable
+            case .noPermission: .noPermission
+            case .monitorEnded: .monitorEnded
+            case .guestPanic: .guestPanic
+            case .guestStopped: .guestStopped
+            case .agentLost: .agentLost
+            case .timedOut: .timedOut
+            case .notExecutable: .notExecutable
+            case .notFound: .notFound
+            case .guest, .hookFailed: .internalError
+            case .interrupted(let signal): ExitStatus(rawValue: 128 + signal) ?? .internalError
+            }
+    }
+
+    private init(ofMissing errno: Errno) {
+        self = errno == .permissionDenied || errno == .notPermitted ? .noPermission : .missing
+    }
+
+    private init(ofCall errno: Errno) {
+        switch errno {
+        case .permissionDenied, .notPermitted: self = .noPermission
+        case .noSuchFileOrDirectory: self = .missing
+        default: self = .systemCall
         }
     }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Sandbox
 
 /// A subcommand: each takes the global options, before its name (as runc wants them) or after.
 protocol RuntimeCommand: ParsableCommand {
@@ -17,6 +18,16 @@ struct GlobalOptions: ParsableArguments {
 
     @Flag(help: "Log what the sandbox does, step by step.")
     var debug = false
+
+    func stateRoot() throws -> StateRoot {
+        try StateRoot(root)
+    }
+
+    /// As a monitor gets them: it has the root already, and its standard error is the container's.
+    var forMonitor: [String] {
+        guard let log else { return [] }
+        return ["--log", absolutePath(log), "--log-format", logFormat.rawValue] + (debug ? ["--debug"] : [])
+    }
 }
 
 enum LogFormat: String, ExpressibleByArgument, CaseIterable {

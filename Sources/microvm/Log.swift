@@ -5,11 +5,13 @@ import Logging
 /// Log lines in runc's two forms: logrus text, or one JSON object a line. Engines parse both.
 enum Log {
     /// Sends swift-log's lines where the global options say. Call once.
-    static func configure(_ options: GlobalOptions) throws(SystemError) {
+    ///
+    /// - Parameter silent: nothing reaches standard error, which is a container's.
+    static func configure(_ options: GlobalOptions, silent: Bool) throws(SystemError) {
         let file = try options.log.map { path throws(SystemError) in
             try Descriptor.open(path, O_WRONLY | O_CREAT | O_APPEND, mode: 0o644)
         }
-        let sink = LogSink(file: file, format: options.logFormat, level: options.debug ? .debug : .info)
+        let sink = LogSink(file: file, format: options.logFormat, level: options.debug ? .debug : .info, silent: silent)
         LoggingSystem.bootstrap { _ in sink }
     }
 
@@ -24,6 +26,7 @@ private struct LogSink: LogHandler {
     let file: Descriptor?
     let format: LogFormat
     let level: Logger.Level
+    let silent: Bool
     var metadata: Logger.Metadata = [:]
 
     var logLevel: Logger.Level {
@@ -40,8 +43,10 @@ private struct LogSink: LogHandler {
         let message = event.message.description
         let line = LogLine(level: event.level, message: message, nanosecondsSinceEpoch: wallClockNanoseconds())
         // A reader that went away, or a full disk, must not end the container.
-        try? (file ?? standardError).writeAll(line.text(format))
-        if file != nil, event.level >= .error { try? standardError.writeAll(message + "\n") }
+        try? file?.writeAll(line.text(format))
+        guard !silent else { return }
+        if file == nil { try? Descriptor.standardError.writeAll(line.text(format)) }
+        if file != nil, event.level >= .error { try? Descriptor.standardError.writeAll(message + "\n") }
     }
 }
 
@@ -78,8 +83,6 @@ struct LogLine {
         return date + "T" + [parts.tm_hour, parts.tm_min, parts.tm_sec].map { twoDigits(Int($0)) }.joined(separator: ":") + "Z"
     }
 }
-
-private let standardError = Descriptor(adopting: 2)
 
 private func twoDigits(_ value: Int) -> String {
     value < 10 ? "0\(value)" : "\(value)"

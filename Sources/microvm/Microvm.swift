@@ -7,7 +7,10 @@ struct Microvm: ParsableCommand {
         abstract: "Run OCI containers, each in a virtual machine of its own.",
         discussion: ExitStatus.help,
         version: Version.text,
-        subcommands: [])
+        subcommands: [
+            Run.self, CheckCommand.self, ExplainCommand.self, WhyCommand.self, SpecCommand.self, FeaturesCommand.self,
+            VersionCommand.self, Monitor.self,
+        ])
 
     /// Runs the command line; every way out passes here.
     static func main() {
@@ -18,7 +21,7 @@ struct Microvm: ParsableCommand {
             exit(withError: error)
         }
         do {
-            if let command = command as? any RuntimeCommand { try Log.configure(command.globals) }
+            if let command = command as? any RuntimeCommand { try Log.configure(command.globals, silent: command is Monitor) }
             try command.run()
         } catch let error where error is ExitCode || error is CleanExit || error is ValidationError {
             exit(withError: error)

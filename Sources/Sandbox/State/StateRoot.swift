@@ -29,6 +29,11 @@ public struct StateRoot: Sendable {
         }
     }
 
+    /// Makes the directory if needed.
+    public func ensure() throws(SandboxError) {
+        _ = try open()
+    }
+
     /// A directory of ours beside the sandboxes', which its name cannot clash with: it begins with a dot.
     func makeDirectory(_ name: String) throws -> Descriptor {
         let root = try open()

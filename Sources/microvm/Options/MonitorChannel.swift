@@ -1,0 +1,46 @@
+import Linux
+import OCI
+import Sandbox
+
+/// Between a command and the monitor it starts: one message each way. The command's going away, and the monitor's, are seen by the other.
+struct MonitorChannel {
+    private static let launchLimit = 128 << 10
+    private static let answerLimit = 16 << 10
+
+    let socket: Descriptor
+
+    init(_ socket: Descriptor) {
+        self.socket = socket
+    }
+
+    // MARK: The command's side
+
+    /// Says what to run, and waits for the answer.
+    func send(_ launch: Launch, closing theirs: consuming Descriptor) throws {
+        try socket.send(Array(JSON.encode(launch).utf8))
+        // Only the monitor has the other end now: if it dies, this one hears.
+        _ = consume theirs
+        let answer = String(decoding: try socket.receive(limit: Self.answerLimit).bytes, as: UTF8.self)
+        if answer == "ok" { return }
+        let words = answer.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)
+        guard words.count == 3, words[0] == "error", let status = Int32(words[1]).flatMap(ExitStatus.init) else {
+            throw Failure(.internalError, "the container's monitor ended before there was a container")
+        }
+        throw Failure(status, String(words[2]))
+    }
+
+    // MARK: The monitor's side
+
+    func receiveLaunch() throws -> Launch {
+        try JSON.decode(from: socket.receive(limit: Self.launchLimit).bytes)
+    }
+
+    func succeed() throws {
+        // Nobody waits any more: the container goes too, for its creator does not know of it.
+        try socket.send(Array("ok".utf8))
+    }
+
+    func fail(_ error: any Error) {
+        try? socket.send(Array("error \(ExitStatus(of: error).rawValue) \(error)".utf8))
+    }
+}
