@@ -29,7 +29,7 @@ make_rootfs() {
     local name
     mkdir -p "$1"/{bin,sbin,proc,sys,dev,tmp,etc,root,mnt}
     cp /bin/busybox "$1/bin/busybox"
-    for name in $(/bin/busybox --list); do ln -sf busybox "$1/bin/$name"; done
+    for name in $(/bin/busybox --list); do [ "$name" = busybox ] || ln -sf busybox "$1/bin/$name"; done
     printf 'root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/:/bin/sh\n' >"$1/etc/passwd"
     printf 'root:x:0:\nuser:x:1000:\n' >"$1/etc/group"
 }

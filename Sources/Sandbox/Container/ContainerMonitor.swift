@@ -257,7 +257,7 @@ public final class ContainerMonitor {
         try? LedgerStore(root).save(ledger.record(id: launch.id))
         guard let directory, var record else { return }
         if launch.keepsState, record.status != .creating {
-            for name in [ControlService.socketName, "vsock.sock"] { try? directory.descriptor.remove(name) }
+            directory.removeSockets()
             record.status = .stopped
             try? write(record)
         } else {

@@ -45,7 +45,7 @@ public final class SandboxMachine {
     }
 
     /// Path of the Unix socket that leads into the guest.
-    public var vsockPath: String { directory.socketPath(Self.vsockName) }
+    public var vsockPath: String { directory.guestSocketPath(Self.vsockName) }
     private var agentSocketName: String { "\(Self.vsockName)_\(AgentAddress.rpcPort)" }
 
     // MARK: Start
@@ -57,15 +57,16 @@ public final class SandboxMachine {
         let installation = try Installation(vmm: options.vmm, kernel: options.kernel, image: options.image)
         let (kernel, image) = try installation.open()
         let roots = try plan.shares.map { share in (share: share, root: try Self.openRoot(share)) }
-        let agentListener = try Descriptor.listening(at: .unix(directory.socketPath(agentSocketName)))
+        let agentListener = try Descriptor.listening(at: .unix(directory.guestSocketPath(agentSocketName)))
         try agentListener.setNonBlocking()
         try loop.add(agentListener, .readable) { [weak self] _ in self?.acceptAgent() }
         listener = agentListener
         let vmm = try VMMProcess(
             VMMProcess.Options(
                 size: plan.size, program: installation.vmm, kernel: kernel, image: image, commandLine: options.kernelArguments,
-                shares: roots, vsock: try Descriptor.listening(at: .unix(vsockPath)), vsockPath: vsockPath,
-                console: try openConsole(options.console), softwareKVM: options.softwareKVM, directory: directory.descriptor),
+                shares: roots, vsock: try Descriptor.listening(at: .unix(vsockPath)), vsockName: Self.vsockName,
+                directory: directory.guestSockets,
+                console: try openConsole(options.console), softwareKVM: options.softwareKVM),
             on: loop)
         vmm.onStarted = onStarted
         vmm.onEnd = { [weak self] in self?.machineEnded($0) }
@@ -109,7 +110,7 @@ public final class SandboxMachine {
         // The first to call is the agent, before there is any container. Nobody else is listened to.
         loop.remove(listener)
         self.listener = nil
-        try? directory.descriptor.remove(agentSocketName)
+        try? directory.guestSockets.remove(agentSocketName)
         do {
             let agent = try AgentConnection(socket, on: loop)
             agent.onLost = { [weak self] in self?.agentLost($0) }

@@ -31,13 +31,13 @@ final class VMMProcess {
         var shares: [(share: Plan.Share, root: Descriptor)]
         /// Listening Unix socket for connections into the guest.
         var vsock: Descriptor
-        /// Connections out of the guest to port P go to this path followed by `_P`.
-        var vsockPath: String
+        /// Connections out of the guest to port P go to the Unix socket of this name followed by `_P`, in ``directory``.
+        var vsockName: String
+        /// Holds nothing but the guest's sockets: all the VMM sees of the host's file system.
+        var directory: Descriptor
         var console: Descriptor
         /// Nil: the VMM finds out.
         var softwareKVM: Bool?
-        /// Stays open in the VMM, for ``vsockPath`` may lead through it.
-        var directory: Descriptor
     }
 
     private static let messageLimit = 4096
@@ -62,7 +62,8 @@ final class VMMProcess {
         var arguments = [
             "microvm-vmm", "--cpus", "\(options.size.cpus)", "--memory", "\(options.size.memory)", "--kernel-fd", "\(options.kernel.raw)",
             "--image-fd", "\(options.image.raw)", "--control-fd", "\(theirs.raw)", "--vsock-fd", "\(options.vsock.raw)",
-            "--vsock-path", options.vsockPath, "--console-fd", "\(options.console.raw)", "--kill-with-parent",
+            "--vsock-path", options.vsockName, "--directory-fd", "\(options.directory.raw)", "--console-fd", "\(options.console.raw)",
+            "--kill-with-parent", "--jail",
         ]
         if !options.commandLine.isEmpty { arguments += ["--cmdline", options.commandLine] }
         if let software = options.softwareKVM { arguments += ["--host-kind", software ? "software" : "hardware"] }

@@ -10,6 +10,7 @@ public final class StateDirectory {
     private static let lockName = "lock"
     private static let stateName = "state.json"
     private static let configName = "config.json"
+    private static let socketsName = "sockets"
     private static let stateLimit = 1 << 20
     /// Bytes of the lock file.
     private static let life = 0
@@ -18,14 +19,17 @@ public final class StateDirectory {
     public let id: String
     public let path: String
     public let descriptor: Descriptor
+    /// The subdirectory of the sockets that lead into the guest and out of it.
+    let guestSockets: Descriptor
     private let root: Descriptor
     private let lock: Descriptor
 
-    private init(id: String, path: String, root: Descriptor, descriptor: Descriptor, lock: Descriptor) {
+    private init(id: String, path: String, root: Descriptor, descriptor: Descriptor, guestSockets: Descriptor, lock: Descriptor) {
         self.id = id
         self.path = path
         self.root = root
         self.descriptor = descriptor
+        self.guestSockets = guestSockets
         self.lock = lock
     }
 
@@ -38,8 +42,10 @@ public final class StateDirectory {
         do {
             let lock = try Descriptor.open(lockName, O_RDWR | O_CREAT, mode: 0o600, at: descriptor)
             guard try lock.tryLock(byte: life) else { throw SandboxError(.exists, "\(temporary): locked") }
+            try descriptor.makeDirectory(socketsName, mode: 0o700)
+            let sockets = try Descriptor.open(socketsName, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, at: descriptor)
             let directory = StateDirectory(
-                id: record.id, path: "\(root.path)/\(record.id)", root: parent, descriptor: descriptor, lock: lock)
+                id: record.id, path: "\(root.path)/\(record.id)", root: parent, descriptor: descriptor, guestSockets: sockets, lock: lock)
             try directory.write(record)
             try descriptor.replaceFile(configName, with: Array(JSON.write(config).utf8))
             try parent.rename(temporary, to: record.id, replacing: false)
@@ -59,7 +65,9 @@ public final class StateDirectory {
             let parent = try Descriptor.open(root.path, O_RDONLY | O_DIRECTORY)
             let descriptor = try Descriptor.open(id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, at: parent)
             let lock = try Descriptor.open(lockName, O_RDWR, at: descriptor)
-            return StateDirectory(id: id, path: "\(root.path)/\(id)", root: parent, descriptor: descriptor, lock: lock)
+            let sockets = try Descriptor.open(socketsName, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, at: descriptor)
+            return StateDirectory(
+                id: id, path: "\(root.path)/\(id)", root: parent, descriptor: descriptor, guestSockets: sockets, lock: lock)
         } catch {
             guard error.errno == .noSuchFileOrDirectory else { throw SandboxError(.missing(error.errno), "\(root.path)/\(id): \(error)") }
             throw SandboxError(.noSuchContainer, "container \"\(id)\" does not exist")
@@ -97,9 +105,13 @@ public final class StateDirectory {
     }
 
     /// A path that leads to `name` in the directory and fits a socket's address, as long as this object lives.
-    public func socketPath(_ name: String) -> String {
-        let direct = "\(path)/\(name)"
-        return direct.utf8.count < 100 ? direct : "/proc/self/fd/\(descriptor.raw)/\(name)"
+    public func socketPath(_ name: String) -> String { "/proc/self/fd/\(descriptor.raw)/\(name)" }
+    func guestSocketPath(_ name: String) -> String { "/proc/self/fd/\(guestSockets.raw)/\(name)" }
+
+    /// Removes the sockets of a machine that has ended.
+    func removeSockets() {
+        for name in (try? guestSockets.entryNames()) ?? [] { try? guestSockets.remove(name) }
+        try? descriptor.remove(ControlService.socketName)
     }
 
     /// Removes the directory, for its monitor.
@@ -127,6 +139,10 @@ public final class StateDirectory {
     }
 
     private static func removeTree(_ name: String, _ descriptor: Descriptor, in parent: Descriptor) {
+        if let sockets = try? Descriptor.open(socketsName, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, at: descriptor) {
+            for entry in (try? sockets.entryNames()) ?? [] { try? sockets.remove(entry) }
+            try? descriptor.remove(socketsName, isDirectory: true)
+        }
         for entry in (try? descriptor.entryNames()) ?? [] { try? descriptor.remove(entry) }
         try? parent.remove(name, isDirectory: true)
     }
