@@ -20,6 +20,7 @@ struct VMM {
         let devices =
             options.jail
             ? try Jail.enter(keepingWorkingDirectory: options.directory != nil) { try Devices(options) } : try Devices(options)
+        if options.killWithParent { try dieWithParent() }
         let machine = try Machine(
             MachineConfiguration(
                 cpus: options.cpus, memory: options.memory, kernel: kernel, image: options.image, commandLine: options.commandLine,

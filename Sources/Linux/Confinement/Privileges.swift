@@ -47,3 +47,9 @@ public func hideProcessMemory() throws(SystemError) {
     try setLimit(Int32(RLIMIT_CORE.rawValue), soft: 0, hard: 0)
     try check(clinux_prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "hide memory")
 }
+
+/// Ends this process with `SIGKILL` when the thread that started it ends. A change of credentials takes that back, so
+/// call it after ``enterNewNamespaces()``.
+public func dieWithParent() throws(SystemError) {
+    try check(clinux_prctl(PR_SET_PDEATHSIG, UInt(SIGKILL), 0, 0, 0), "set parent-death signal")
+}

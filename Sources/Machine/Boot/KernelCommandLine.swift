@@ -13,6 +13,9 @@ enum KernelCommandLine {
         "noreplace-smp",
         // No dummy0 in every network namespace; `ip link add` still makes some.
         "dummy.numdummies=0",
+        // An idle guest wakes less: compacting memory ahead of need twice a second and counting pages every second were
+        // two thirds of its work (3 % of a CPU where ring 0 is interpreted).
+        "sysctl.vm.compaction_proactiveness=0", "sysctl.vm.stat_interval=10",
         "quiet", "console=hvc0",
     ]
 
