@@ -46,7 +46,7 @@ let package = Package(
         .target(name: "AgentAPI", dependencies: ["TTRPC", protobuf], exclude: ["agent.proto"]),
 
         // The host side.
-        .target(name: "Sandbox", dependencies: ["OCI", "AgentAPI", "TTRPC", "KVM", "Linux", logging]),
+        .target(name: "Sandbox", dependencies: ["OCI", "AgentAPI", "TTRPC", "KVM", "Linux", logging, protobuf]),
         .executableTarget(name: "microvm", dependencies: ["Sandbox", "AgentAPI", "TTRPC", "OCI", "KVM", "Linux", arguments, logging]),
 
         // The guest side.

@@ -2,20 +2,25 @@
 enum CommandLineArguments {
     private static let globalsWithValue: Set = ["--root", "--log", "--log-format"]
     private static let globalFlags: Set = ["--debug"]
+    /// Engines give these to every runtime. They choose how cgroups of the host are made and processes frozen, which a
+    /// container in a virtual machine has no part in.
+    private static let foreignWithValue: Set = ["--criu", "--rootless", "--cgroup-manager"]
+    private static let foreignFlags: Set = ["--systemd-cgroup"]
 
-    /// Moves global options that stand before the subcommand behind it: `--root R run B` → `run --root R B`.
-    /// Anything else before it (`--help`, `--version`) leaves the line as it is.
+    /// Moves global options that stand before the subcommand behind it, `--root R run B` → `run --root R B`, and drops those
+    /// that mean nothing here. Anything else before it (`--help`, `--version`) leaves the line as it is.
     static func normalized(_ arguments: [String]) -> [String] {
         var globals: [String] = []
         var rest = arguments[...]
         while let argument = rest.first, argument.hasPrefix("-") {
-            let name = argument.prefix { $0 != "=" }
-            let takesValue = globalsWithValue.contains(String(name)) && name.count == argument.count
-            guard takesValue || globalsWithValue.contains(String(name)) || globalFlags.contains(argument) else {
+            let name = String(argument.prefix { $0 != "=" })
+            let takesValue = globalsWithValue.contains(name) || foreignWithValue.contains(name)
+            guard takesValue || globalFlags.contains(argument) || foreignFlags.contains(argument) else {
                 return argument == "-v" ? ["--version"] : arguments
             }
-            globals += rest.prefix(takesValue ? 2 : 1)
-            rest = rest.dropFirst(takesValue ? 2 : 1)
+            let count = takesValue && name == argument ? 2 : 1
+            if globalsWithValue.contains(name) || globalFlags.contains(name) { globals += rest.prefix(count) }
+            rest = rest.dropFirst(count)
         }
         return rest.prefix(1) + globals + rest.dropFirst()
     }

@@ -8,8 +8,9 @@ struct Microvm: ParsableCommand {
         discussion: ExitStatus.help,
         version: Version.text,
         subcommands: [
-            Run.self, CheckCommand.self, ExplainCommand.self, WhyCommand.self, SpecCommand.self, FeaturesCommand.self,
-            VersionCommand.self, Monitor.self,
+            Run.self, Create.self, Start.self, StateCommand.self, Kill.self, Delete.self, Exec.self, List.self, PS.self,
+            Pause.self, Resume.self, Update.self, Events.self, CheckCommand.self, ExplainCommand.self, WhyCommand.self,
+            SpecCommand.self, FeaturesCommand.self, VersionCommand.self, Checkpoint.self, Restore.self, Monitor.self, ExecMonitor.self,
         ])
 
     /// Runs the command line; every way out passes here.
@@ -27,7 +28,8 @@ struct Microvm: ParsableCommand {
             exit(withError: error)
         } catch {
             Log.report(error)
-            exit(withError: ExitCode(ExitStatus(of: error).rawValue))
+            let status = (command as? any RuntimeCommand).flatMap { type(of: $0).failureStatus }
+            exit(withError: ExitCode(status ?? ExitStatus(of: error).rawValue))
         }
     }
 }

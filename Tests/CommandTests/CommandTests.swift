@@ -9,6 +9,7 @@ import Testing
             (["--root", "/r", "run", "b"], ["run", "--root", "/r", "b"]),
             (["--log=/l", "--log-format", "json", "--debug", "run", "-b", "x", "id"], ["run", "--log=/l", "--log-format", "json", "--debug", "-b", "x", "id"]),
             (["run", "--root", "/r", "b"], ["run", "--root", "/r", "b"]),
+            (["--systemd-cgroup", "--rootless", "auto", "--criu=x", "state", "id"], ["state", "id"]),
             (["--help"], ["--help"]),
             (["--root", "/r", "--help"], ["--root", "/r", "--help"]),
             (["-v"], ["--version"]),

@@ -8,11 +8,6 @@ import TTRPC
 /// Owns one container and its machine, from the bundle to the exit status. The process this runs in is what engines
 /// know as the container's: it lives exactly as long, carries its streams, and its signals are the container's.
 public final class ContainerMonitor {
-    /// After a failure to end by itself.
-    private static let killDeadline: UInt64 = 10_000_000_000
-    /// How long output may keep coming after the container's end with nothing delivered.
-    private static let drainDeadline: UInt64 = 10_000_000_000
-
     public let launch: Launch
     let loop: EventLoop
     private let build: String
@@ -33,6 +28,8 @@ public final class ContainerMonitor {
     /// A signal that came before there was a container to take it.
     private var interrupted: Int32?
     private var processes: Set<String> = []
+    /// Whoever waits for ``onReady``.
+    private var creator: Descriptor?
     /// Said once, when the container is created or, for those that start at once, started.
     public var onReady: (() throws -> Void)?
 
@@ -49,6 +46,7 @@ public final class ContainerMonitor {
 
     /// Ends the start, as a signal does, when the peer of `channel` goes away before ``onReady`` was called.
     public func abandon(whenClosed channel: Descriptor) throws(SystemError) {
+        creator = channel
         try loop.add(channel, .readClosed) { [weak self] _ in
             self?.loop.remove(channel)
             self?.interrupt(SIGHUP)
@@ -69,7 +67,7 @@ public final class ContainerMonitor {
             return try finish()
         } catch {
             // What ended the machine explains what failed in consequence.
-            throw machine?.failure ?? interruption ?? error
+            throw machine?.waiter.failure ?? interruption ?? error
         }
     }
 
@@ -146,14 +144,9 @@ public final class ContainerMonitor {
             console = session
             return try session.streams()
         }
-        var host = ProcessStreams.Host(
-            standardInput: try HostStream(Descriptor.standardInput, access: O_RDONLY),
-            standardOutput: try HostStream(Descriptor.standardOutput, access: O_WRONLY))
-        if terminal {
-            console = try ConsoleSession.ofCaller()
-        } else {
-            host.standardError = try HostStream(Descriptor.standardError, access: O_WRONLY)
-        }
+        if terminal { console = try ConsoleSession.ofCaller() }
+        var host = try ProcessStreams.Host.ofCaller()
+        if terminal { host.standardError = nil }
         return host
     }
 
@@ -177,7 +170,7 @@ public final class ContainerMonitor {
         if let path = launch.pidFile { try writePIDFile(path) }
         if launch.mode == .create {
             try ready()
-            try machine.wait("start", atMost: .max) { starter != nil || exit != nil }
+            try machine.waiter.wait("start") { starter != nil || exit != nil }
             guard exit == nil else { return }
         }
         do {
@@ -189,35 +182,27 @@ public final class ContainerMonitor {
             if !hooks.poststart.isEmpty { try HookRunner().run("poststart", hooks.poststart, record.state) }
             starter?(.success(Empty()))
         } catch {
-            starter?(.failure(status(of: error)))
+            starter?(.failure((machine.waiter.failure ?? error as? SandboxError)?.status ?? Status(.internal, "\(error)")))
             throw error
         }
         if launch.mode == .detached { try ready() }
     }
 
     private func ready() throws {
+        if let creator { loop.remove(creator) }
+        creator = nil
         try onReady?()
         onReady = nil
-    }
-
-    private func writePIDFile(_ path: String) throws {
-        let name = path.split(separator: "/").last.map(String.init) ?? ""
-        do throws(SystemError) {
-            try Descriptor.open(Sandbox.directory(of: path), O_RDONLY | O_DIRECTORY)
-                .replaceFile(name, with: Array("\(processID())".utf8), mode: 0o644)
-        } catch {
-            throw SandboxError(.missing(error.errno), "--pid-file \(path): \(error)")
-        }
     }
 
     // MARK: End
 
     private func finish() throws -> Int32 {
         guard let machine, let streams else { throw SandboxError(.guest, "no container") }
-        try machine.wait("the container to end", atMost: .max) { exit != nil }
+        try machine.waiter.wait("the container to end") { exit != nil }
         guard case .success(let end) = exit else { throw SandboxError(.agentLost, "the guest's agent did not tell how the container ended") }
         let status = Int32(truncatingIfNeeded: end.exitStatus & 0xff)
-        try drain(streams, machine)
+        try streams.drain(machine.waiter) { [weak self] in self?.interrupted != nil }
         ledger.begin("end")
         if end.oomKilled { noteOutOfMemory() }
         if var record {
@@ -227,20 +212,6 @@ public final class ContainerMonitor {
         }
         machine.powerOff()
         return status
-    }
-
-    /// Waits until all output is delivered. A reader that takes its time is waited for, a guest that does not end its streams is not.
-    private func drain(_ streams: ProcessStreams, _ machine: SandboxMachine) throws {
-        var last = streams.delivered
-        while !streams.isDrained {
-            do {
-                try machine.wait("the last output", atMost: Self.drainDeadline) { streams.isDrained || interrupted != nil }
-            } catch let error as SandboxError where error.kind == .timedOut {
-                guard streams.waitsForReader || streams.delivered != last else { return log.warning("\(error)") }
-                last = streams.delivered
-            }
-            if interrupted != nil { return }
-        }
     }
 
     /// As runc's users expect of it: engines look for this file.
@@ -287,7 +258,7 @@ public final class ContainerMonitor {
     private func interrupt(_ signal: Int32) {
         guard [SIGINT, SIGTERM, SIGHUP, SIGQUIT].contains(signal) else { return }
         if interrupted == nil { interrupted = signal }
-        if exit == nil, let interruption { machine?.fail(interruption) }
+        if exit == nil, let interruption { machine?.waiter.fail(interruption) }
     }
 
     private func send(_ signal: Int32) {
@@ -297,7 +268,7 @@ public final class ContainerMonitor {
         }
         machine?.callLater(AgentMethods.signal, request, deadline: AgentConnection.shortDeadline) { [weak self] result in
             guard case .failure(let status) = result, status.code == .deadlineExceeded else { return }
-            self?.machine?.fail(SandboxError(.timedOut, "the guest does not take signals: \(status)"))
+            self?.machine?.waiter.fail(SandboxError(.timedOut, "the guest does not take signals: \(status)"))
         }
     }
 
@@ -378,18 +349,5 @@ extension ContainerMonitor {
         var response = response
         response.processes.removeAll { !$0.execID.isEmpty && !processes.contains($0.execID) }
         return response
-    }
-
-    private func status(of error: any Error) -> Status {
-        guard let error = error as? SandboxError else { return Status(.internal, "\(error)") }
-        let code: Status.Code =
-            switch error.kind {
-            case .notFound: .notFound
-            case .notExecutable: .permissionDenied
-            case .timedOut: .deadlineExceeded
-            case .badInput: .invalidArgument
-            default: .internal
-            }
-        return Status(code, error.description)
     }
 }

@@ -26,7 +26,7 @@ public final class SandboxMachine {
     private static let powerOffDeadline: UInt64 = 5_000_000_000
     /// How long a lost agent waits for the reason, which the VMM may be about to tell.
     private static let reasonDelay: UInt64 = 1_000_000_000
-    private static let vsockName = "vsock.sock"
+    static let vsockName = "vsock.sock"
     private static let consoleName = "console.log"
 
     let loop: EventLoop
@@ -34,14 +34,15 @@ public final class SandboxMachine {
     private var vmm: VMMProcess?
     private var agent: AgentConnection?
     private var listener: Descriptor?
-    /// Set when the machine has ended, or cannot be used any more.
-    public private(set) var failure: SandboxError?
+    /// Fails when the machine has ended, or cannot be used any more.
+    let waiter: Waiter
     private(set) var end: MachineEnd?
     private var consoleFile: Descriptor?
 
     public init(_ directory: StateDirectory, on loop: EventLoop) {
         self.directory = directory
         self.loop = loop
+        waiter = Waiter(loop)
     }
 
     /// Path of the Unix socket that leads into the guest.
@@ -75,12 +76,12 @@ public final class SandboxMachine {
 
     /// Waits for the agent's call and shakes hands.
     func waitForAgent(build: String) throws -> ConnectResponse {
-        try wait("the guest to start", atMost: Self.bootDeadline) { agent != nil }
+        try waiter.wait("the guest to start", atMost: Self.bootDeadline) { agent != nil }
         guard let agent else { throw SandboxError(.agentLost, "no agent") }
         var answer: Result<Void, Status>?
         agent.shakeHands(build: build) { answer = $0 }
-        try wait("the guest's agent", atMost: AgentConnection.longDeadline) { answer != nil }
-        if case .failure(let status) = answer { throw failure ?? SandboxError(.agentLost, "the guest's agent: \(status)") }
+        try waiter.wait("the guest's agent", atMost: AgentConnection.longDeadline) { answer != nil }
+        if case .failure(let status) = answer { throw waiter.failure ?? SandboxError(.agentLost, "the guest's agent: \(status)") }
         return agent.information
     }
 
@@ -116,7 +117,7 @@ public final class SandboxMachine {
             agent.onLost = { [weak self] in self?.agentLost($0) }
             self.agent = agent
         } catch {
-            fail(SandboxError(.agentLost, "the guest's agent: \(error)"))
+            waiter.fail(SandboxError(.agentLost, "the guest's agent: \(error)"))
         }
     }
 
@@ -131,10 +132,10 @@ public final class SandboxMachine {
         var answer: Result<Response, Status>?
         callLater(method, request, deadline: deadline) { answer = $0 }
         // The client fails the call at its deadline; this one only guards against itself.
-        try wait("\(method.name)", atMost: deadline &+ 1_000_000_000) { answer != nil }
+        try waiter.wait("\(method.name)", atMost: deadline &+ 1_000_000_000) { answer != nil }
         switch answer {
         case .success(let response): return response
-        case .failure(let status): throw failure ?? Self.error(status)
+        case .failure(let status): throw waiter.failure ?? SandboxError(status)
         case nil: throw SandboxError(.agentLost, "no answer to \(method.name)")
         }
     }
@@ -147,48 +148,18 @@ public final class SandboxMachine {
         agent.call(method, request, deadline: deadline, complete)
     }
 
-    /// Runs the loop until `condition` holds.
-    ///
-    /// - Throws: ``failure`` as soon as there is one, and when the time is up.
-    public func wait(_ what: String, atMost nanoseconds: UInt64, until condition: () -> Bool) throws {
-        var expired = false
-        let timer = loop.schedule(afterNanoseconds: nanoseconds) { expired = true }
-        defer { loop.cancel(timer) }
-        while !condition() {
-            if let failure { throw failure }
-            guard !expired else { throw SandboxError(.timedOut, "waited \(nanoseconds / 1_000_000_000) s for \(what)") }
-            try loop.runOnce()
-        }
-    }
-
-    private static func error(_ status: Status) -> SandboxError {
-        switch status.code {
-        case .notFound: SandboxError(.notFound, status.description)
-        case .permissionDenied: SandboxError(.notExecutable, status.description)
-        case .deadlineExceeded: SandboxError(.timedOut, status.description)
-        case .unavailable, .dataLoss, .cancelled: SandboxError(.agentLost, "the guest's agent: \(status)")
-        case .invalidArgument, .outOfRange, .unimplemented: SandboxError(.badInput, status.description)
-        default: SandboxError(.guest, status.description)
-        }
-    }
-
     // MARK: End
-
-    /// Makes every wait fail with `error`.
-    func fail(_ error: SandboxError) {
-        if failure == nil { failure = error }
-    }
 
     private func agentLost(_ reason: String) {
         // A machine that ends takes its agent along; which of the two is seen first is chance.
         loop.schedule(afterNanoseconds: Self.reasonDelay) { [weak self] in
-            self?.fail(SandboxError(.agentLost, "the guest's agent is gone: \(reason)"))
+            self?.waiter.fail(SandboxError(.agentLost, "the guest's agent is gone: \(reason)"))
         }
     }
 
     private func machineEnded(_ end: MachineEnd) {
         self.end = end
-        fail(describe(end))
+        waiter.fail(describe(end))
     }
 
     private func describe(_ end: MachineEnd) -> SandboxError {
@@ -215,7 +186,7 @@ public final class SandboxMachine {
     /// Lets the guest write back what it holds and switch itself off; ends it if it does not.
     func powerOff() {
         guard end == nil, vmm != nil else { return }
-        if failure == nil, agent != nil {
+        if waiter.failure == nil, agent != nil {
             callLater(AgentMethods.powerOff, Empty(), deadline: Self.powerOffDeadline) { _ in }
             waitForEnd(atMost: Self.powerOffDeadline)
         }

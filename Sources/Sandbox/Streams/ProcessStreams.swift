@@ -1,4 +1,5 @@
 import AgentAPI
+import Glibc
 import Linux
 
 /// The standard streams of one process in the guest, each a connection of its own.
@@ -9,19 +10,27 @@ final class ProcessStreams {
         var standardOutput: HostStream?
         /// Not with a terminal, which has one output.
         var standardError: HostStream?
+
+        /// This process's own streams.
+        static func ofCaller() throws(SystemError) -> Host {
+            Host(
+                standardInput: try HostStream(Descriptor.standardInput, access: O_RDONLY),
+                standardOutput: try HostStream(Descriptor.standardOutput, access: O_WRONLY),
+                standardError: try HostStream(Descriptor.standardError, access: O_WRONLY))
+        }
     }
+
+    /// How long a guest may take to end its output streams once the process has ended.
+    private static let drainDeadline: UInt64 = 10_000_000_000
 
     private let loop: EventLoop
     private let host: Host
     private var pumps: [Pump] = []
     private var outputs: [Pump] = []
     private var openOutputs = 0
-    private var inputSocket: Descriptor?
 
     /// Called at the first byte of output.
     var onFirstOutput: (() -> Void)?
-    /// Called when every output stream has ended.
-    var onDrained: (() -> Void)?
 
     init(_ host: Host, on loop: EventLoop) {
         self.host = host
@@ -64,12 +73,10 @@ final class ProcessStreams {
 
     private func carryInput(_ source: HostStream, to socket: Descriptor) throws {
         let pump = Pump(from: source, to: try HostStream(own: socket), on: loop)
-        pump.onEnd = { [weak self] _ in
+        pump.onEnd = { _ in
             // The end of the file, for the guest.
             try? socket.shutdown(.writing)
-            self?.inputSocket = nil
         }
-        inputSocket = socket
         pumps.append(pump)
         pump.start()
     }
@@ -93,12 +100,20 @@ final class ProcessStreams {
 
     private func outputEnded() {
         openOutputs -= 1
-        if openOutputs == 0 { onDrained?() }
     }
 
-    /// Gives the guest the end of its input.
-    func closeInput() {
-        try? inputSocket?.shutdown(.writing)
+    /// Waits until all output is delivered. A reader that takes its time is waited for, a guest that does not end its streams is not.
+    ///
+    /// - Parameter isAbandoned: whether nobody wants the rest any more.
+    func drain(_ waiter: Waiter, unless isAbandoned: () -> Bool = { false }) throws {
+        while !isDrained, !isAbandoned() {
+            let before = delivered
+            do {
+                try waiter.wait("the last output", atMost: Self.drainDeadline) { isDrained || isAbandoned() }
+            } catch let error as SandboxError where error.kind == .timedOut {
+                guard waitsForReader || delivered != before else { return }
+            }
+        }
     }
 
     func stop() {

@@ -15,11 +15,12 @@ struct MonitorChannel {
 
     // MARK: The command's side
 
-    /// Says what to run, and waits for the answer.
-    func send(_ launch: Launch, closing theirs: consuming Descriptor) throws {
+    /// Says what to run, and waits for the answer of the process at the other end.
+    func send(_ launch: some Encodable, to monitor: ChildProcess) throws {
         try socket.send(Array(JSON.encode(launch).utf8))
-        // Only the monitor has the other end now: if it dies, this one hears.
-        _ = consume theirs
+        while try !socket.waitReadable(atMost: 1_000_000_000) {
+            guard try !monitor.pidfd.waitReadable(atMost: 0) else { throw Failure(.internalError, "the container's monitor was killed") }
+        }
         let answer = String(decoding: try socket.receive(limit: Self.answerLimit).bytes, as: UTF8.self)
         if answer == "ok" { return }
         let words = answer.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)
@@ -31,12 +32,12 @@ struct MonitorChannel {
 
     // MARK: The monitor's side
 
-    func receiveLaunch() throws -> Launch {
+    func receive<Wanted: Decodable>() throws -> Wanted {
         try JSON.decode(from: socket.receive(limit: Self.launchLimit).bytes)
     }
 
     func succeed() throws {
-        // Nobody waits any more: the container goes too, for its creator does not know of it.
+        // Fails when nobody waits any more: the container goes too then, for its creator does not know of it.
         try socket.send(Array("ok".utf8))
     }
 

@@ -1,0 +1,96 @@
+import AgentAPI
+import Glibc
+import Linux
+import OCI
+
+/// A container as commands find it by its id.
+public struct ContainerHandle {
+    private static let killDeadline: UInt64 = 10_000_000_000
+
+    public let directory: StateDirectory
+    private let root: StateRoot
+
+    /// - Throws: ``SandboxError/Kind/noSuchContainer``.
+    public init(_ id: String, in root: StateRoot) throws(SandboxError) {
+        self.root = root
+        directory = try StateDirectory.open(id, in: root)
+    }
+
+    public var id: String { directory.id }
+
+    public func state() throws -> State { try directory.read().state }
+
+    /// A container that is running, or created; `verb` is for the error.
+    public func client() throws -> ControlClient { try ControlClient(directory) }
+
+    /// Sends a signal to the container's first process, or to all of them.
+    ///
+    /// A guest that does not take SIGKILL is ended with its machine.
+    public func kill(_ signal: Int32, all: Bool = false) throws {
+        if signal == 0 {
+            // kill(2): only whether it is there.
+            guard try directory.hasMonitor() else { throw SandboxError(.wrongState, "container not running") }
+            return
+        }
+        let request = SignalRequest.with {
+            $0.containerID = id
+            $0.signal = UInt32(signal)
+            $0.all = all
+        }
+        do {
+            _ = try client().call(AgentMethods.signal, request)
+        } catch let error as SandboxError {
+            switch error.kind {
+            case .timedOut where signal == SIGKILL, .agentLost where signal == SIGKILL: try endMonitor(SIGKILL)
+            case .notFound, .monitorEnded: throw SandboxError(.wrongState, "container not running")
+            default: throw error
+            }
+        }
+    }
+
+    /// Removes a stopped container, or one that was never started; with `force` a running one too.
+    public func delete(force: Bool) throws {
+        let record = try directory.read()
+        switch record.status {
+        case .stopped: break
+        case .creating: try end { try endMonitor(SIGTERM) }
+        case .created: try end { try kill(SIGKILL) }
+        case .running, .paused:
+            guard force else {
+                throw SandboxError(.wrongState, "cannot delete container \(id) that is not stopped: \(record.status.rawValue)")
+            }
+            try end { try kill(SIGKILL, all: true) }
+        }
+        var state = try directory.read().state
+        state.status = .stopped
+        state.pid = 0
+        let hooks = (try? directory.config())?.hooks?.poststop ?? []
+        guard try directory.removeStale() else { throw SandboxError(.wrongState, "container \(id) is being deleted already") }
+        try HookRunner().run("poststop", hooks, state)
+    }
+
+    /// Asks the monitor to end by `ask`, and sees to it.
+    private func end(_ ask: () throws -> Void) throws {
+        guard let monitor = try monitor() else { return }
+        do { try ask() } catch let error as SandboxError {
+            // It may have ended just now; otherwise there is no use in asking again.
+            if error.kind != .wrongState { try? monitor.send(SIGKILL) }
+        }
+        if try monitor.descriptor.waitReadable(atMost: Self.killDeadline) { return }
+        try? monitor.send(SIGKILL)
+        guard try monitor.descriptor.waitReadable(atMost: Self.killDeadline) else {
+            throw SandboxError(.timedOut, "container \(id): its monitor does not end")
+        }
+    }
+
+    private func endMonitor(_ signal: Int32) throws {
+        try monitor()?.send(signal)
+    }
+
+    /// The monitor's process, nil when it has ended.
+    private func monitor() throws -> ProcessHandle? {
+        guard let process = try? ProcessHandle(directory.read().pid) else { return nil }
+        // The id may have become another process's, but not while the lock is held.
+        return try directory.hasMonitor() ? process : nil
+    }
+}

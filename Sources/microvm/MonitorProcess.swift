@@ -1,0 +1,27 @@
+import Linux
+import Sandbox
+
+/// Starts the process that stands on this host for a container, or for a process in one, and waits until that runs.
+enum MonitorProcess {
+    static func start(_ launch: Launch, _ globals: GlobalOptions) throws {
+        try start("monitor", launch, globals)
+    }
+
+    static func start(_ launch: ExecLaunch, _ globals: GlobalOptions) throws {
+        try start("exec-monitor", launch, globals)
+    }
+
+    /// A fresh process, never a fork: it inherits our streams and nothing else.
+    private static func start(_ command: String, _ launch: some Encodable, _ globals: GlobalOptions) throws {
+        let (ours, theirs) = try Descriptor.messageSocketPair()
+        var options = ChildProcess.Options()
+        options.standardInput = try? Descriptor.standardInput.duplicate()
+        options.standardOutput = try? Descriptor.standardOutput.duplicate()
+        options.standardError = try? Descriptor.standardError.duplicate()
+        options.inherited = [theirs]
+        let arguments = ["microvm", command, "--channel", "\(theirs.raw)"] + globals.forMonitor
+        let child = try ChildProcess(executablePath(), arguments, options)
+        try MonitorChannel(ours).send(launch, to: child)
+        child.release()
+    }
+}
