@@ -37,8 +37,50 @@ extension VCPU {
         try unsafe ioctl(descriptor, cKVM_SET_CPUID2, &table, "KVM_SET_CPUID2")
     }
 
+    /// What CPUID answers on this vCPU.
+    public func cpuid() throws(SystemError) -> [kvm_cpuid_entry2] {
+        var table = ckvm_cpuid()
+        table.count = UInt32(CKVM_MAX_CPUID_ENTRIES)
+        try unsafe ioctl(descriptor, cKVM_GET_CPUID2, &table, "KVM_GET_CPUID2")
+        let count = Int(table.count)
+        return unsafe withUnsafeBytes(of: &table.entries) { unsafe Array($0.bindMemory(to: kvm_cpuid_entry2.self).prefix(count)) }
+    }
+
+    /// Reads model-specific registers, leaving out those KVM does not let be read.
+    public func msrs(_ indices: [UInt32]) throws(SystemError) -> [(index: UInt32, value: UInt64)] {
+        var values: [(index: UInt32, value: UInt64)] = []
+        var rest = indices[...]
+        while !rest.isEmpty {
+            var table = ckvm_msrs()
+            let asked = rest.prefix(Int(CKVM_MAX_MSRS))
+            table.count = UInt32(asked.count)
+            unsafe withUnsafeMutableBytes(of: &table.entries) { raw in
+                let slots = unsafe raw.bindMemory(to: kvm_msr_entry.self)
+                for (slot, index) in asked.enumerated() { unsafe slots[slot] = kvm_msr_entry(index: index, reserved: 0, data: 0) }
+            }
+            let done = unsafe withUnsafeMutablePointer(to: &table) { pointer -> Int32 in
+                clinux_ioctl(descriptor.raw, cKVM_GET_MSRS, UInt(bitPattern: pointer))
+            }
+            try check(done, "KVM_GET_MSRS")
+            values += unsafe withUnsafeBytes(of: &table.entries) { raw in
+                unsafe raw.bindMemory(to: kvm_msr_entry.self).prefix(Int(done)).map { (index: $0.index, value: $0.data) }
+            }
+            // KVM stops at the first it refuses.
+            rest = rest.dropFirst(Int(done) < asked.count ? Int(done) + 1 : Int(done))
+        }
+        return values
+    }
+
     /// Sets model-specific registers; throws if KVM refuses one.
     public func setMSRs(_ values: [(index: UInt32, value: UInt64)]) throws(SystemError) {
+        let done = try trySettingMSRs(values[...])
+        guard done == values.count else {
+            throw SystemError("KVM_SET_MSRS: register 0x\(String(values[done].index, radix: 16)) refused", .invalidArgument)
+        }
+    }
+
+    /// Sets the first of `values`, at most 256: how many KVM took before it refused one.
+    func trySettingMSRs(_ values: ArraySlice<(index: UInt32, value: UInt64)>) throws(SystemError) -> Int {
         var table = ckvm_msrs()
         let taken = values.prefix(Int(CKVM_MAX_MSRS))
         table.count = UInt32(taken.count)
@@ -49,10 +91,7 @@ extension VCPU {
         let done = unsafe withUnsafeMutablePointer(to: &table) { pointer -> Int32 in
             clinux_ioctl(descriptor.raw, cKVM_SET_MSRS, UInt(bitPattern: pointer))
         }
-        try check(done, "KVM_SET_MSRS")
-        guard Int(done) == taken.count else {
-            throw SystemError("KVM_SET_MSRS: register 0x\(String(values[Int(done)].index, radix: 16)) refused", .invalidArgument)
-        }
+        return Int(try check(done, "KVM_SET_MSRS"))
     }
 
     /// The local APIC's register page (`struct kvm_lapic_state`, 1,024 bytes).
@@ -104,5 +143,43 @@ extension VCPU {
     public func setEvents(_ value: kvm_vcpu_events) throws(SystemError) {
         var value = value
         try unsafe ioctl(descriptor, cKVM_SET_VCPU_EVENTS, &value, "KVM_SET_VCPU_EVENTS")
+    }
+
+    public func debugRegisters() throws(SystemError) -> kvm_debugregs {
+        var value = kvm_debugregs()
+        try unsafe ioctl(descriptor, cKVM_GET_DEBUGREGS, &value, "KVM_GET_DEBUGREGS")
+        return value
+    }
+
+    public func setDebugRegisters(_ value: kvm_debugregs) throws(SystemError) {
+        var value = value
+        try unsafe ioctl(descriptor, cKVM_SET_DEBUGREGS, &value, "KVM_SET_DEBUGREGS")
+    }
+
+    /// Running, halted, or waiting for an INIT or start-up interrupt (KVM_MP_STATE_*).
+    public func multiprocessingState() throws(SystemError) -> UInt32 {
+        var value = kvm_mp_state()
+        try unsafe ioctl(descriptor, cKVM_GET_MP_STATE, &value, "KVM_GET_MP_STATE")
+        return value.mp_state
+    }
+
+    public func setMultiprocessingState(_ state: UInt32) throws(SystemError) {
+        var value = kvm_mp_state(mp_state: state)
+        try unsafe ioctl(descriptor, cKVM_SET_MP_STATE, &value, "KVM_SET_MP_STATE")
+    }
+
+    /// How fast the guest's TSC counts, kHz.
+    public func tscFrequency() throws(SystemError) -> UInt32 {
+        UInt32(try check(clinux_ioctl(descriptor.raw, cKVM_GET_TSC_KHZ, 0), "KVM_GET_TSC_KHZ"))
+    }
+
+    public func setTSCFrequency(_ kilohertz: UInt32) throws(SystemError) {
+        try check(clinux_ioctl(descriptor.raw, cKVM_SET_TSC_KHZ, UInt(kilohertz)), "KVM_SET_TSC_KHZ")
+    }
+
+    /// Tells the guest through its kvmclock that it stood still, so that its watchdogs do not bark. Throws `EINVAL`
+    /// if the guest has no kvmclock.
+    public func noteGuestPaused() throws(SystemError) {
+        try check(clinux_ioctl(descriptor.raw, cKVM_KVMCLOCK_CTRL, 0), "KVM_KVMCLOCK_CTRL")
     }
 }

@@ -38,6 +38,17 @@ CKVM_NUMBER(KVM_SET_VCPU_EVENTS)
 CKVM_NUMBER(KVM_GET_MP_STATE)
 CKVM_NUMBER(KVM_SET_MP_STATE)
 CKVM_NUMBER(KVM_GET_TSC_KHZ)
+CKVM_NUMBER(KVM_SET_TSC_KHZ)
+CKVM_NUMBER(KVM_GET_DEBUGREGS)
+CKVM_NUMBER(KVM_SET_DEBUGREGS)
+CKVM_NUMBER(KVM_GET_CPUID2)
+CKVM_NUMBER(KVM_KVMCLOCK_CTRL)
+CKVM_NUMBER(KVM_GET_IRQCHIP)
+CKVM_NUMBER(KVM_SET_IRQCHIP)
+CKVM_NUMBER(KVM_GET_PIT2)
+CKVM_NUMBER(KVM_SET_PIT2)
+CKVM_NUMBER(KVM_GET_CLOCK)
+CKVM_NUMBER(KVM_SET_CLOCK)
 #undef CKVM_NUMBER
 
 #define CKVM_MAX_CPUID_ENTRIES 256
@@ -47,12 +58,26 @@ struct ckvm_cpuid {
     struct kvm_cpuid_entry2 entries[CKVM_MAX_CPUID_ENTRIES];
 };
 
-#define CKVM_MAX_MSRS 64
+#define CKVM_MAX_MSRS 256
 struct ckvm_msrs {
     uint32_t count;
     uint32_t padding;
     struct kvm_msr_entry entries[CKVM_MAX_MSRS];
 };
+
+#define CKVM_MAX_MSR_INDICES 1024
+struct ckvm_msr_list {
+    uint32_t count;
+    uint32_t indices[CKVM_MAX_MSR_INDICES];
+};
+
+// struct kvm_irqchip without its union, which is as long as the largest chip.
+struct ckvm_irqchip {
+    uint32_t chip;
+    uint32_t padding;
+    uint8_t state[512];
+};
+_Static_assert(sizeof(struct ckvm_irqchip) == sizeof(struct kvm_irqchip), "struct kvm_irqchip has grown");
 
 // The parts of struct kvm_run this project reads, without its union.
 struct ckvm_exit {
