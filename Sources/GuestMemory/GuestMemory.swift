@@ -24,7 +24,12 @@ public final class GuestMemory: Sendable {
     /// Sorted by address, not overlapping.
     public let regions: [Region]
 
-    public init(regions: [Region]) {
+    /// What the regions are shared mappings of; nil if each has pages of its own.
+    let file: Descriptor?
+
+    /// - Parameter file: what the regions are shared mappings of.
+    public init(regions: [Region], file: Descriptor? = nil) {
+        self.file = file
         self.regions = regions.sorted { $0.guestAddress < $1.guestAddress }
     }
 
@@ -38,7 +43,7 @@ public final class GuestMemory: Sendable {
             regions.append(Region(guestAddress: range.guestAddress, mapping: mapping, fileOffset: fileOffset))
             fileOffset += range.count
         }
-        return (GuestMemory(regions: regions), file)
+        return (GuestMemory(regions: regions, file: file), file)
     }
 
     /// The `count` bytes at `address`; refused unless they all lie in one region.

@@ -34,6 +34,14 @@ public final class VCPU: @unchecked Sendable {
         /// A signal or ``requestExit()``.
         case interrupted
         case other(UInt32)
+
+        /// A port or MMIO access, which KVM completes when the vCPU runs again.
+        public var isAccess: Bool {
+            switch self {
+            case .portRead, .portWrite, .mmioRead, .mmioWrite: true
+            default: false
+            }
+        }
     }
 
     /// Runs the guest until it needs this process.

@@ -7,7 +7,7 @@ import Synchronization
 import Virtio
 
 /// What a machine is made of. Files arrive open: the VMM chooses no path.
-public struct MachineConfiguration {
+public struct MachineConfiguration: Sendable {
     /// 1…16.
     public var cpus: Int
     /// Guest RAM in bytes, a multiple of 4,096.
@@ -20,14 +20,19 @@ public struct MachineConfiguration {
     public var image: Descriptor?
     /// KVM interprets the guest kernel (host B): complete what its emulator lacks.
     public var softwareKVM: Bool
+    /// This VMM's executable: a snapshot is good only for the one that made it.
+    public var program: Descriptor?
 
-    public init(cpus: Int, memory: Int, kernel: Descriptor, image: Descriptor?, commandLine: String, softwareKVM: Bool) {
+    public init(
+        cpus: Int, memory: Int, kernel: Descriptor, image: Descriptor?, commandLine: String, softwareKVM: Bool, program: Descriptor? = nil
+    ) {
         self.cpus = cpus
         self.memory = memory
         self.kernel = kernel
         self.image = image
         self.commandLine = commandLine
         self.softwareKVM = softwareKVM
+        self.program = program
     }
 
     public static let cpuRange = 1...16
@@ -37,57 +42,40 @@ public struct MachineConfiguration {
 
 /// A virtual machine with its devices, from boot to its end.
 public final class Machine: Sendable {
-    private let virtualMachine: VirtualMachine
-    private let vcpus: [VCPU]
-    private let memory: GuestMemory
+    let configuration: MachineConfiguration
+    let system: System
+    let supportedCPUID: [kvm_cpuid_entry2]
+    let virtualMachine: VirtualMachine
+    let vcpus: [VCPU]
+    let memory: GuestMemory
+    let transports: [MMIOTransport]
     private let image: Mapping?
-    private let transports: [MMIOTransport]
     private let runners: [VCPURunner]
     private let end: End
     private let gate: Gate
     private let starter: DeviceStarter
     /// The vCPUs' threads while they run.
     private let threads = Mutex<[Thread]>([])
+    private let paused = Atomic<Bool>(false)
 
     /// Builds the machine and loads its kernel; nothing runs yet.
     ///
     /// - Parameter devices: given the guest-physical range of the image, the devices in bus order.
     /// - Parameter serialOutput: what the guest prints with `earlyprintk=serial`.
-    public init(
+    public convenience init(
         _ configuration: MachineConfiguration, system: System,
         devices makeDevices: (_ image: (address: UInt64, count: UInt64)?) throws -> [any VirtioDevice],
         serialOutput: @escaping @Sendable (UInt8) -> Void
     ) throws(MachineError) {
-        let virtualMachine = try stage("create the virtual machine") { try system.createVirtualMachine() }
-        try stage("set up interrupts") {
-            try virtualMachine.setTSSAddress(MemoryMap.tss)
-            try virtualMachine.setIdentityMapAddress(MemoryMap.identityMap)
-            try virtualMachine.createIRQChip()
-            try virtualMachine.createPIT()
-        }
-
         let ram = MemoryMap.ramRanges(configuration.memory)
         let memory = try stage("allocate guest memory") { try GuestMemory.allocate(ram).memory }
-        try stage("map guest memory") {
-            for (slot, region) in memory.regions.enumerated() {
-                try virtualMachine.setMemoryRegion(slot: UInt32(slot), guestAddress: region.guestAddress, mapping: region.mapping)
-            }
-        }
-        let image = try Self.mapImage(configuration, virtualMachine, slot: UInt32(memory.regions.count))
-        self.image = image?.mapping
-
-        let devices = try stage("make devices") { try makeDevices(image.map { ($0.address, UInt64($0.mapping.count)) }) }
-        let transports = try stage("attach devices") { try devices.map { try MMIOTransport($0, memory: memory) } }
-        let placed = try stage("attach devices") { try Self.attach(transports, to: virtualMachine) }
+        let frame = try MachineFrame(configuration, system: system, memory: memory, devices: makeDevices)
 
         let kernel = try KernelImage.load(configuration.kernel, into: memory)
         let line = KernelCommandLine.make(
-            devices: placed, rootOnPmem: image != nil, softwareKVM: configuration.softwareKVM, extra: configuration.commandLine)
+            devices: frame.places, rootOnPmem: frame.image != nil, softwareKVM: configuration.softwareKVM, extra: configuration.commandLine)
         try stage("write boot tables") {
-            try BootParameters(
-                commandLine: line, ram: ram, reserved: image.map { [($0.address, UInt64($0.mapping.count))] } ?? [],
-                randomSeed: try randomBytes(64)
-            ).write(to: memory)
+            try BootParameters(commandLine: line, ram: ram, reserved: frame.reserved, randomSeed: try randomBytes(64)).write(to: memory)
             try MPTable(cpus: configuration.cpus).write(to: memory)
             try BootState.writeTables(to: memory)
         }
@@ -95,7 +83,7 @@ public final class Machine: Sendable {
         let supported = try stage("read the CPU's features") { try system.supportedCPUID() }
         let vcpus = try stage("create vCPUs") {
             try (0..<configuration.cpus).map { index in
-                let vcpu = try virtualMachine.createVCPU(index)
+                let vcpu = try frame.virtualMachine.createVCPU(index)
                 try vcpu.setCPUID(
                     CPUID.table(supported, cpu: index, cpus: configuration.cpus, softwareKVM: configuration.softwareKVM))
                 try BootState.configureLocalAPIC(of: vcpu)
@@ -104,22 +92,34 @@ public final class Machine: Sendable {
                 return vcpu
             }
         }
+        try self.init(frame, vcpus, configuration, system: system, supported: supported, serialOutput: serialOutput)
+    }
 
-        let gate = try stage("create the virtual machine") { try Gate(threads: configuration.cpus) }
+    /// - Parameter vcpus: ready to run.
+    init(
+        _ frame: MachineFrame, _ vcpus: [VCPU], _ configuration: MachineConfiguration, system: System, supported: [kvm_cpuid_entry2],
+        serialOutput: @escaping @Sendable (UInt8) -> Void
+    ) throws(MachineError) {
+        let gate = try stage("create the virtual machine") { try Gate(threads: vcpus.count) }
         let end = try stage("create the virtual machine") { try End(gate) }
         let starter = try stage("create the virtual machine") { try DeviceStarter() }
+        let memory = frame.memory
         let assist = configuration.softwareKVM ? InstructionAssist(memory: memory, components: XSaveComponents(cpuid: supported)) : nil
         let ports = PortBus(serialOutput: serialOutput)
-        let mmio = MMIOBus(transports, starter)
+        let mmio = MMIOBus(frame.transports, starter)
         runners = vcpus.map {
             VCPURunner($0, memory: memory, ports: ports, mmio: mmio, assist: assist, gate: gate, requested: { end.handle($0) })
         }
+        self.configuration = configuration
+        self.system = system
+        supportedCPUID = supported
         self.gate = gate
         self.starter = starter
-        self.virtualMachine = virtualMachine
+        virtualMachine = frame.virtualMachine
         self.vcpus = vcpus
         self.memory = memory
-        self.transports = transports
+        image = frame.image
+        transports = frame.transports
         self.end = end
     }
 
@@ -155,6 +155,7 @@ public final class Machine: Sendable {
 
     /// Stops every vCPU between two instructions; returns when none runs. Devices go on with what they were asked.
     public func pause() {
+        paused.store(true, ordering: .releasing)
         gate.close {
             for vcpu in vcpus { vcpu.requestExit() }
             threads.withLock { for thread in $0 { thread.interrupt(VCPURunner.kickSignal) } }
@@ -164,9 +165,15 @@ public final class Machine: Sendable {
     /// Takes ``pause()`` back.
     public func resume() {
         guard end.reason == nil else { return }
+        paused.store(false, ordering: .releasing)
         for vcpu in vcpus { vcpu.clearExitRequest() }
         gate.open()
     }
+
+    /// Between ``pause()`` and ``resume()``.
+    public var isPaused: Bool { paused.load(ordering: .acquiring) }
+
+    var hasEnded: Bool { end.reason != nil }
 
     private func interruptBootCPU() {
         threads.withLock { $0.first?.interrupt(VCPURunner.kickSignal) }
@@ -186,42 +193,6 @@ public final class Machine: Sendable {
         }
         starter.stop()
         for transport in transports { transport.shutdown() }
-    }
-
-    // MARK: Construction
-
-    private static func mapImage(
-        _ configuration: MachineConfiguration, _ virtualMachine: VirtualMachine, slot: UInt32
-    ) throws(MachineError) -> (address: UInt64, mapping: Mapping)? {
-        guard let file = configuration.image else { return nil }
-        return try stage("map guest image") {
-            let size = Int(try file.status().st_size)
-            guard size > 0, size % (2 << 20) == 0 else {
-                throw MachineError("map guest image", "\(size) bytes; it must be a multiple of 2 MiB (scripts/build-guest-image)")
-            }
-            // Shared and read-only: every machine of a host uses the same page-cache pages.
-            let mapping = try Mapping(file, count: size, access: .read, sharing: .shared)
-            let address = MemoryMap.imageAddress(ramBytes: configuration.memory)
-            try virtualMachine.setMemoryRegion(slot: slot, guestAddress: address, mapping: mapping, readOnly: true)
-            return (address, mapping)
-        }
-    }
-
-    private static func attach(
-        _ transports: [MMIOTransport], to virtualMachine: VirtualMachine
-    ) throws -> [(address: UInt64, interrupt: UInt32)] {
-        var placed: [(address: UInt64, interrupt: UInt32)] = []
-        for (index, transport) in transports.enumerated() {
-            let address = MemoryMap.mmioStart + UInt64(index) * MemoryMap.mmioStride
-            let interrupt = MemoryMap.firstInterrupt + UInt32(index)
-            guard interrupt <= MemoryMap.lastInterrupt else { throw MachineError("attach devices", "too many: \(transports.count)") }
-            for (queue, event) in transport.notifications.enumerated() {
-                try virtualMachine.addIOEvent(event, address: address + MMIOTransport.queueNotifyOffset, value: UInt32(queue))
-            }
-            try virtualMachine.addIRQEvent(transport.interrupt.event, gsi: interrupt)
-            placed.append((address, interrupt))
-        }
-        return placed
     }
 }
 

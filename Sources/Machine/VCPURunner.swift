@@ -33,11 +33,16 @@ final class VCPURunner: Sendable {
 
     /// Runs until the machine is to end; nil if `isStopping` said so.
     func run(isStopping: @Sendable () -> Bool, profile: Profile?) -> EndReason? {
+        // KVM completes an access it exited for, register and RIP, in the next KVM_RUN: until then the vCPU's state is
+        // that of neither before nor after, and it must not stand at the gate.
+        var isWithinAccess = false
         while true {
-            gate.pass()
+            if !isWithinAccess { gate.pass() }
             if isStopping() { return nil }
             do {
-                switch try vcpu.runUntilExit() {
+                let exit = try vcpu.runUntilExit()
+                isWithinAccess = exit.isAccess
+                switch exit {
                 case .portRead(let port, let size, let count): vcpu.completePortRead(ports.read(port, count: size * count))
                 case .portWrite(let port, _, let data):
                     if let request = ports.write(port, data) { requested(request) }

@@ -39,5 +39,5 @@ enum Code {
     static func movRAX(_ value: UInt32) -> [UInt8] { [0x48, 0xc7, 0xc0] + bytes(value) }
     static func movRDX(_ value: UInt32) -> [UInt8] { [0x48, 0xc7, 0xc2] + bytes(value) }
     static func movRDI(_ value: UInt32) -> [UInt8] { [0x48, 0xc7, 0xc7] + bytes(value) }
-    private static func bytes(_ value: UInt32) -> [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) } }
+    static func bytes(_ value: UInt32) -> [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) } }
 }

@@ -45,6 +45,10 @@ final class EchoDevice: VirtioDevice {
             $0 = nil
         }
     }
+
+    func pause() { thread.withLock { $0?.pause() } }
+
+    func resume() { thread.withLock { $0?.resume() } }
 }
 
 /// Does nothing: the test takes its queues and plays the device itself.
@@ -94,4 +98,8 @@ final class ManualDevice: VirtioDevice {
             $0.activation = nil
         }
     }
+
+    func pause() {}
+
+    func resume() {}
 }

@@ -62,6 +62,16 @@ public final class ShareTable: Sendable {
         return share
     }
 
+    /// The number the next share gets.
+    var nextNumber: UInt32 { state.withLock { $0.nextNumber } }
+
+    /// Leaves out the numbers below `number`, which a guest may remember from a time before its snapshot. The table
+    /// may have shares already; they keep theirs.
+    func skip(to number: UInt32) throws(SystemError) {
+        guard (1...NodeID.shareLimit).contains(number) else { throw SystemError("file server state: share number \(number)", .invalidArgument) }
+        state.withLock { $0.nextNumber = max($0.nextNumber, number) }
+    }
+
     /// In the order they were added.
     var all: [Share] { state.withLock { $0.shares.values.sorted { $0.number < $1.number } } }
 

@@ -43,4 +43,8 @@ public final class ConsoleDevice: VirtioDevice {
             $0 = nil
         }
     }
+
+    public func pause() { thread.withLock { $0?.pause() } }
+
+    public func resume() { thread.withLock { $0?.resume() } }
 }

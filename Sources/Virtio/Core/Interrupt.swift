@@ -39,6 +39,12 @@ public final class Interrupt: Sendable {
 
     func acknowledge(_ bits: UInt32) { pending.bitwiseAnd(~bits, ordering: .acquiringAndReleasing) }
 
+    /// Takes saved bits; nothing is raised.
+    func restore(pending bits: UInt32, isBroken: Bool) {
+        pending.store(bits & (Self.usedBuffer | Self.configurationChange), ordering: .releasing)
+        brokenBit.store(isBroken, ordering: .releasing)
+    }
+
     func reset() {
         pending.store(0, ordering: .releasing)
         brokenBit.store(false, ordering: .releasing)

@@ -116,12 +116,12 @@ public final class MMIOTransport: Sendable {
             guard state.driverFeatures & ~offered == 0, state.driverFeatures & Feature.version1 != 0 else { return }
         }
         if next.contains(.driverOK), !state.status.contains(.driverOK) {
-            guard activate(state) else { return interrupt.signalBroken() }
+            guard activate(&state) else { return interrupt.signalBroken() }
         }
         state.status = next
     }
 
-    private func activate(_ state: Registers) -> Bool {
+    private func activate(_ state: inout Registers, at positions: [QueuePosition]? = nil) -> Bool {
         do {
             var queues: [Queue?] = []
             for (index, slot) in state.queues.enumerated() {
@@ -132,9 +132,10 @@ public final class MMIOTransport: Sendable {
                 queues.append(
                     try Queue(
                         slot.configuration, memory: memory, features: state.driverFeatures, notification: notifications[index],
-                        interrupt: interrupt))
+                        interrupt: interrupt, position: positions?[index] ?? QueuePosition()))
             }
             try device.activate(Activation(features: state.driverFeatures, queues: queues, memory: memory, interrupt: interrupt))
+            state.active = queues
             return true
         } catch {
             return false
@@ -146,6 +147,52 @@ public final class MMIOTransport: Sendable {
         for notification in notifications { notification.drain() }
         interrupt.reset()
         state = Registers(queueCount: notifications.count)
+    }
+
+    // MARK: Snapshots
+
+    /// Holds the device; see ``VirtioDevice/pause()``. No vCPU may run.
+    public func pause() throws(SystemError) {
+        try registers.withLock { state throws(SystemError) in if state.status.contains(.driverOK) { try device.pause() } }
+    }
+
+    public func resume() {
+        registers.withLock { if $0.status.contains(.driverOK) { device.resume() } }
+    }
+
+    /// The transport's state and the device's own, while paused.
+    public func savedState() throws(SystemError) -> (transport: TransportState, device: [UInt8]) {
+        try registers.withLock { registers throws(SystemError) in
+            let queues = registers.queues.enumerated().map { index, slot in
+                let queue = index < registers.active.count ? registers.active[index] : nil
+                return QueueState(configuration: slot.configuration, isReady: slot.ready, position: queue?.position ?? QueuePosition())
+            }
+            let transport = TransportState(
+                status: registers.status.rawValue, deviceFeaturesSelector: registers.deviceFeaturesSelector,
+                driverFeaturesSelector: registers.driverFeaturesSelector, queueSelector: registers.queueSelector,
+                driverFeatures: registers.driverFeatures, configurationGeneration: registers.configurationGeneration,
+                pendingInterrupts: interrupt.status, isBroken: interrupt.isBroken, queues: queues)
+            return (transport, try device.savedState())
+        }
+    }
+
+    /// Puts a fresh device where another was saved, and starts it. The interrupt controllers must have their state.
+    public func restore(_ saved: TransportState, device bytes: [UInt8]) throws(SystemError) {
+        try registers.withLock { registers throws(SystemError) in
+            var next = try Registers(saved, queueSizes: device.queueSizes, offered: device.features | Feature.transport)
+            try device.restoreState(bytes)
+            interrupt.restore(pending: saved.pendingInterrupts, isBroken: saved.isBroken)
+            if next.status.contains(.driverOK) {
+                guard activate(&next, at: saved.queues.map(\.position)) else {
+                    throw SystemError("device state: \(device.name) cannot be started from it", .invalidArgument)
+                }
+                // Whatever was under way is looked at again by both sides: an interrupt or a notification too many does no
+                // harm, one too few stalls a queue for ever.
+                for notification in notifications { notification.signal() }
+                interrupt.signalQueue()
+            }
+            registers = next
+        }
     }
 
     // MARK: Configuration space

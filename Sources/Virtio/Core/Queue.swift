@@ -17,6 +17,22 @@ public struct QueueConfiguration: Equatable, Sendable {
     }
 }
 
+/// How far a queue is; all of them wrap at 65,536.
+public struct QueuePosition: Equatable, Sendable {
+    /// Next entry of the available ring to take.
+    public var nextAvailable: UInt16
+    /// Next entry of the used ring to fill.
+    public var nextUsed: UInt16
+    /// `nextUsed` when the driver was last told.
+    public var signalledUsed: UInt16
+
+    public init(nextAvailable: UInt16 = 0, nextUsed: UInt16 = 0, signalledUsed: UInt16 = 0) {
+        self.nextAvailable = nextAvailable
+        self.nextUsed = nextUsed
+        self.signalledUsed = signalledUsed
+    }
+}
+
 /// The device side of a split virtqueue (virtio 1.2, 2.7). Owned by one thread at a time.
 public final class Queue: @unchecked Sendable {
     public let configuration: QueueConfiguration
@@ -33,14 +49,15 @@ public final class Queue: @unchecked Sendable {
     private let used: GuestSlice
 
     /// Next entry of the available ring to take, and of the used ring to fill; both wrap at 65,536.
-    public private(set) var nextAvailable: UInt16 = 0
-    public private(set) var nextUsed: UInt16 = 0
+    public private(set) var nextAvailable: UInt16
+    public private(set) var nextUsed: UInt16
     /// `nextUsed` when the driver was last told.
-    private var signalledUsed: UInt16 = 0
+    private var signalledUsed: UInt16
 
     /// - Throws: `badConfiguration` or `memory` when the rings do not lie in guest memory.
     public init(
-        _ configuration: QueueConfiguration, memory: GuestMemory, features: UInt64, notification: EventDescriptor, interrupt: Interrupt
+        _ configuration: QueueConfiguration, memory: GuestMemory, features: UInt64, notification: EventDescriptor, interrupt: Interrupt,
+        position: QueuePosition = QueuePosition()
     ) throws(QueueError) {
         let size = UInt64(configuration.size)
         guard size > 0, size <= 32768, size & (size - 1) == 0 else { throw .badConfiguration("size \(size)") }
@@ -52,6 +69,9 @@ public final class Queue: @unchecked Sendable {
         self.notification = notification
         self.interrupt = interrupt
         self.size = configuration.size
+        nextAvailable = position.nextAvailable
+        nextUsed = position.nextUsed
+        signalledUsed = position.signalledUsed
         eventIndex = features & Feature.ringEventIndex != 0
         indirect = features & Feature.ringIndirectDescriptors != 0
         do {
@@ -59,6 +79,12 @@ public final class Queue: @unchecked Sendable {
             available = try memory.slice(configuration.availableRing, 6 + 2 * size)
             used = try memory.slice(configuration.usedRing, 6 + 8 * size)
         } catch { throw .memory(error) }
+    }
+
+    /// How far the queue is, with the requests taken but not answered put back: they come again. Exact for a device
+    /// that answers in order; any other must have answered everything. For a device that is paused.
+    var position: QueuePosition {
+        QueuePosition(nextAvailable: nextUsed, nextUsed: nextUsed, signalledUsed: signalledUsed)
     }
 
     // MARK: Taking requests

@@ -10,7 +10,7 @@ struct DeviceStatus: OptionSet, Equatable, Sendable {
     static let failed = DeviceStatus(rawValue: 128)
 
     /// The bits a driver sets, one at a time and in this order.
-    private static let order: [DeviceStatus] = [.acknowledge, .driver, .featuresOK, .driverOK]
+    fileprivate static let order: [DeviceStatus] = [.acknowledge, .driver, .featuresOK, .driverOK]
 
     /// The status after a driver writes `wanted`, or nil if that write is illegal and changes nothing.
     ///
@@ -22,6 +22,17 @@ struct DeviceStatus: OptionSet, Equatable, Sendable {
         let added = next.subtracting(self)
         let legal = added.isEmpty || added == .failed || added == Self.order.first { !contains($0) }
         return legal ? next : nil
+    }
+}
+
+extension DeviceStatus {
+    /// A status a driver can have reached; nil for any other number.
+    init?(saved rawValue: UInt8) {
+        let bits = DeviceStatus(rawValue: rawValue).subtracting(.failed)
+        var reached: DeviceStatus = []
+        for bit in Self.order where bits != reached { reached.formUnion(bit) }
+        guard bits == reached else { return nil }
+        self.init(rawValue: rawValue)
     }
 }
 
@@ -39,6 +50,8 @@ struct Registers: Sendable {
     var driverFeatures: UInt64 = 0
     var configurationGeneration: UInt32 = 0
     var queues: [QueueSlot]
+    /// The device's own while it is active.
+    var active: [Queue?] = []
 
     init(queueCount: Int) {
         queues = Array(repeating: QueueSlot(), count: queueCount)

@@ -22,11 +22,25 @@ public protocol VirtioDevice: AnyObject, Sendable {
     func activate(_ activation: Activation) throws(SystemError)
     /// Stops every worker and forgets the driver; returns when no thread touches guest memory any more.
     func reset()
+    /// Holds every worker where all requests it took are answered, or will be taken again in order: queues, guest
+    /// memory and what ``savedState()`` reads stay as they are. Throws if that takes too long. Does nothing if the device
+    /// is not active.
+    func pause() throws(SystemError)
+    /// Takes ``pause()`` back, also one that threw.
+    func resume()
+    /// What the device keeps beside its configuration and queues; called while paused.
+    func savedState() throws(SystemError) -> [UInt8]
+    /// Takes what ``savedState()`` gave in another life, before ``activate(_:)``. The bytes may be anything.
+    func restoreState(_ bytes: [UInt8]) throws(SystemError)
 }
 
 extension VirtioDevice {
     public var configuration: [UInt8] { [] }
     public func writeConfiguration(_ bytes: [UInt8], at offset: Int) {}
+    public func savedState() throws(SystemError) -> [UInt8] { [] }
+    public func restoreState(_ bytes: [UInt8]) throws(SystemError) {
+        guard bytes.isEmpty else { throw SystemError("device state: \(bytes.count) bytes for a device that keeps none", .invalidArgument) }
+    }
 }
 
 /// What a device gets at DRIVER_OK.

@@ -6,12 +6,16 @@ import Synchronization
 public final class DeviceThread: Sendable {
     private let thread: Mutex<Thread?>
     private let stopEvent: EventDescriptor
+    private let hold: Hold
 
     /// `setUp` runs on the new thread and registers what the device waits for. The loop runs until ``stop()``.
     public init(_ name: String, _ setUp: @escaping @Sendable (EventLoop) throws -> Void) throws(SystemError) {
         let stopEvent = try EventDescriptor()
         self.stopEvent = stopEvent
+        let hold = try Hold()
+        self.hold = hold
         let thread = try Thread(name) {
+            defer { hold.end() }
             // Without its loop the device is silent, which a driver can only see as a time-out.
             guard let loop = try? EventLoop() else { return }
             // Handlers refer to the loop and the loop to them: a driver that resets its device again
@@ -21,6 +25,7 @@ public final class DeviceThread: Sendable {
             blockSignal(SIGPIPE)
             do {
                 try loop.add(stopEvent.descriptor, .readable) { [unowned loop] _ in loop.stop() }
+                try loop.add(hold.asked.descriptor, .readable) { _ in hold.wait() }
                 try setUp(loop)
                 try loop.run()
             } catch {}
@@ -28,13 +33,70 @@ public final class DeviceThread: Sendable {
         self.thread = Mutex(thread)
     }
 
+    /// Holds the thread between two handlers; returns when it stands. Call ``resume()`` before the next.
+    public func pause() { hold.ask() }
+
+    public func resume() { hold.release() }
+
     /// Ends the loop and waits for the thread. Does nothing the second time. Never call it on the thread itself.
     public func stop() {
         stopEvent.signal()
+        hold.release()
         thread.withLock {
             $0?.join()
             $0 = nil
         }
+    }
+}
+
+/// Where a device's thread stands while it is paused.
+private final class Hold: Sendable {
+    private struct State {
+        var isAsked = false
+        var hasEnded = false
+    }
+
+    let asked: EventDescriptor
+    /// The thread stands, or has ended.
+    private let stands: EventDescriptor
+    private let released: EventDescriptor
+    private let state = Mutex(State())
+
+    init() throws(SystemError) {
+        asked = try EventDescriptor()
+        stands = try EventDescriptor(nonBlocking: false)
+        released = try EventDescriptor(nonBlocking: false)
+    }
+
+    func ask() {
+        let hasEnded = state.withLock { state in
+            state.isAsked = true
+            return state.hasEnded
+        }
+        guard !hasEnded else { return }
+        asked.signal()
+        stands.drain()
+    }
+
+    func release() {
+        let wasAsked = state.withLock { state in
+            defer { state.isAsked = false }
+            return state.isAsked
+        }
+        if wasAsked { released.signal() }
+    }
+
+    /// On the device's thread.
+    func wait() {
+        asked.drain()
+        stands.signal()
+        released.drain()
+    }
+
+    /// The device's thread ends, perhaps by an error: nobody waits for it any more.
+    func end() {
+        state.withLock { $0.hasEnded = true }
+        stands.signal()
     }
 }
 

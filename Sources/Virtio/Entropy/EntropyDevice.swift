@@ -28,4 +28,8 @@ public final class EntropyDevice: VirtioDevice {
             $0 = nil
         }
     }
+
+    public func pause() { thread.withLock { $0?.pause() } }
+
+    public func resume() { thread.withLock { $0?.resume() } }
 }

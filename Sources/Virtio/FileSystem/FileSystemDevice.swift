@@ -61,4 +61,20 @@ public final class FileSystemDevice: VirtioDevice {
         // The next driver starts with FUSE_INIT; what this one held is let go.
         server.reset()
     }
+
+    /// How long requests that wait for a disk may take before a snapshot is given up.
+    private static let pauseMilliseconds = 5_000
+
+    public func pause() throws(SystemError) {
+        try running.withLock { running throws(SystemError) in
+            running?.thread.pause()
+            try running?.slow.finishAll(milliseconds: Self.pauseMilliseconds)
+        }
+    }
+
+    public func resume() { running.withLock { $0?.thread.resume() } }
+
+    public func savedState() throws(SystemError) -> [UInt8] { try server.savedState() }
+
+    public func restoreState(_ bytes: [UInt8]) throws(SystemError) { try server.restoreState(bytes) }
 }

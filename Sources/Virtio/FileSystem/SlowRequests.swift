@@ -71,6 +71,22 @@ final class SlowRequests: Sendable {
         }
     }
 
+    /// Waits until every request is served, and gives all of them back. For whoever holds the thread that owns the queues.
+    func finishAll(milliseconds: Int) throws(SystemError) {
+        let deadline = monotonicNanoseconds() &+ UInt64(milliseconds) &* 1_000_000
+        while true {
+            let isIdle = state.withLock { $0.busy == 0 && $0.waiting.isEmpty }
+            do { try giveBack() } catch {
+                // The driver broke its ring: its own thread will find that too.
+                return
+            }
+            if isIdle { return }
+            let now = monotonicNanoseconds()
+            guard now < deadline else { throw SystemError("requests of the file system are still under way", .timedOut) }
+            _ = try finished.descriptor.waitReadable(atMost: deadline - now)
+        }
+    }
+
     /// Returns when no thread serves any more. What is not served by then never will be.
     func stop() {
         let threads = state.withLock { state in

@@ -40,4 +40,8 @@ public final class PmemDevice: VirtioDevice {
             $0 = nil
         }
     }
+
+    public func pause() { thread.withLock { $0?.pause() } }
+
+    public func resume() { thread.withLock { $0?.resume() } }
 }

@@ -60,4 +60,8 @@ public final class VsockDevice: VirtioDevice {
             $0 = nil
         }
     }
+
+    public func pause() { thread.withLock { $0?.pause() } }
+
+    public func resume() { thread.withLock { $0?.resume() } }
 }

@@ -1,0 +1,119 @@
+import Glibc
+import Linux
+
+/// Guest memory as a file: region after region, with holes where there is nothing but zeroes.
+extension GuestMemory {
+    public static let pageSize = 4096
+    /// Written at once.
+    private static let runLimit = 1 << 20
+
+    /// Writes every page that is not all zeroes to an empty `file`.
+    ///
+    /// The guest must stand still.
+    /// - Returns: a hash of the content, as ``contentHash(of:)`` finds it.
+    public func save(to file: Descriptor) throws(SystemError) -> UInt64 {
+        try file.truncate(to: regions.reduce(0) { $0 + $1.mapping.count })
+        var hash: UInt64 = 0
+        for region in regions {
+            for data in try dataRanges(of: region) {
+                var offset = data.lowerBound
+                while offset < data.upperBound {
+                    let run = Self.runOfContent(region.mapping, from: offset, to: data.upperBound, fileOffset: region.fileOffset, &hash)
+                    try Self.write(region.mapping, run, to: file, at: region.fileOffset + run.lowerBound)
+                    offset = max(run.upperBound, offset + Self.pageSize)
+                }
+            }
+        }
+        return hash
+    }
+
+    /// A hash of every page of a memory file that is not all zeroes, and of where it lies.
+    public static func contentHash(of file: Descriptor) throws(SystemError) -> UInt64 {
+        let count = Int(try file.status().st_size)
+        guard count > 0, count % pageSize == 0 else { throw SystemError("memory file of \(count) bytes", .invalidArgument) }
+        let mapping = try Mapping(file, count: count, access: .read, sharing: .private)
+        var hash: UInt64 = 0
+        for data in try dataRanges(of: file, 0..<count) {
+            var offset = data.lowerBound
+            while offset < data.upperBound {
+                let run = runOfContent(mapping, from: offset, to: data.upperBound, fileOffset: 0, &hash)
+                offset = max(run.upperBound, offset + pageSize)
+            }
+        }
+        return hash
+    }
+
+    /// The given guest addresses, their content that of a memory file, which never sees what is written to them.
+    ///
+    /// Pages that are only read are the page cache's, shared with every other machine of the same file.
+    public static func map(_ file: Descriptor, _ ranges: [(guestAddress: UInt64, count: Int)]) throws(SystemError) -> GuestMemory {
+        let size = ranges.reduce(0) { $0 + $1.count }
+        let found = Int(try file.status().st_size)
+        // Beyond the end of a file a mapping is SIGBUS.
+        guard found == size else { throw SystemError("memory file of \(found) bytes for \(size) bytes of memory", .invalidArgument) }
+        var regions: [Region] = []
+        var fileOffset = 0
+        for range in ranges {
+            let mapping = try Mapping(file, offset: fileOffset, count: range.count, access: [.read, .write], sharing: .private)
+            regions.append(Region(guestAddress: range.guestAddress, mapping: mapping, fileOffset: fileOffset))
+            fileOffset += range.count
+        }
+        return GuestMemory(regions: regions)
+    }
+
+    // MARK: Pages
+
+    /// The pages from `offset` on up to the next of zeroes, or none if that is the first; they are added to the hash.
+    private static func runOfContent(_ mapping: Mapping, from offset: Int, to end: Int, fileOffset: Int, _ hash: inout UInt64) -> Range<Int> {
+        var next = offset
+        while next < end, next - offset < runLimit, unsafe !isZero(mapping.base + next) {
+            let page = UInt64((fileOffset + next) / pageSize)
+            hash = ContentHash.of(mapping, next..<next + pageSize, seed: hash &+ page)
+            next += pageSize
+        }
+        return offset..<next
+    }
+
+    private static func isZero(_ page: UnsafeMutableRawPointer) -> Bool {
+        // A page whose first word is zero and that equals itself moved by a word.
+        unsafe page.load(as: UInt64.self) == 0 && memcmp(page, page + 8, pageSize - 8) == 0
+    }
+
+    private static func write(_ mapping: Mapping, _ range: Range<Int>, to file: Descriptor, at position: Int) throws(SystemError) {
+        var done = 0
+        while done < range.count {
+            done += try checkRetrying("write guest memory") {
+                unsafe pwrite(file.raw, mapping.base + range.lowerBound + done, range.count - done, position + done)
+            }
+        }
+    }
+
+    // MARK: Holes
+
+    /// Offsets in the region that may hold something. Reading the holes of a memory file would fill them.
+    private func dataRanges(of region: Region) throws(SystemError) -> [Range<Int>] {
+        guard let file else { return [0..<region.mapping.count] }
+        let start = region.fileOffset
+        return try Self.dataRanges(of: file, start..<start + region.mapping.count).map { $0.lowerBound - start..<$0.upperBound - start }
+    }
+
+    private static func dataRanges(of file: Descriptor, _ range: Range<Int>) throws(SystemError) -> [Range<Int>] {
+        var ranges: [Range<Int>] = []
+        var offset = range.lowerBound
+        while offset < range.upperBound {
+            let start: Int
+            do { start = Int(try file.find(.data, from: Int64(offset))) } catch {
+                if error.errno == .noSuchAddressOrDevice { break }
+                throw error
+            }
+            guard start < range.upperBound else { break }
+            let end = min(Int(try file.find(.hole, from: Int64(start))), range.upperBound)
+            // File systems with small blocks may have data in a part of a page.
+            let wholeStart = start / pageSize * pageSize
+            let wholeEnd = min((end + pageSize - 1) / pageSize * pageSize, range.upperBound)
+            ranges.append(max(wholeStart, offset)..<wholeEnd)
+            offset = wholeEnd
+        }
+        return ranges
+    }
+}

@@ -1,0 +1,85 @@
+import CLinux
+import GuestMemory
+import KVM
+import Linux
+import Virtio
+
+extension Machine {
+    /// Makes a machine that goes on where a saved one was. ``run(profile:starting:started:)`` starts it.
+    ///
+    /// - Parameters:
+    ///   - directory: a snapshot. Its memory is mapped, not copied, and never written.
+    ///   - configuration: what the saved machine was made of; a snapshot of anything else is refused.
+    ///   - devices: the same kinds in the same order.
+    public convenience init(
+        restoring directory: Descriptor, _ configuration: MachineConfiguration, system: System,
+        devices makeDevices: (_ image: (address: UInt64, count: UInt64)?) throws -> [any VirtioDevice],
+        serialOutput: @escaping @Sendable (UInt8) -> Void
+    ) throws(MachineError) {
+        let supported = try stage("read the CPU's features") { try system.supportedCPUID() }
+        let (file, memory) = try stage("read the snapshot") {
+            let snapshot = SnapshotDirectory(directory)
+            let file = try snapshot.readState()
+            let identity = try MachineState.identity(file)
+            try identity.check(configuration, supported)
+            let memoryFile = try snapshot.openMemory()
+            guard try identity.memoryFile.matches(memoryFile, GuestMemory.contentHash) else {
+                throw SnapshotError("the memory file is not the one saved with this state")
+            }
+            return (file, try GuestMemory.map(memoryFile, MemoryMap.ramRanges(configuration.memory)))
+        }
+        let frame = try MachineFrame(configuration, system: system, memory: memory, devices: makeDevices)
+        let state = try stage("read the snapshot") {
+            let state = try MachineState(file, devices: frame.transports.count)
+            for (saved, transport) in zip(state.devices, frame.transports) where saved.kind != transport.device.deviceID {
+                throw SnapshotError("a device of kind \(saved.kind) where the \(transport.device.name) device belongs")
+            }
+            return state
+        }
+        let vcpus = try stage("restore the machine") {
+            let msrs = Set(try system.savedMSRs())
+            let vcpus = try state.vcpus.enumerated().map { index, saved in
+                let vcpu = try frame.virtualMachine.createVCPU(index)
+                try vcpu.restore(saved, msrs: msrs)
+                return vcpu
+            }
+            try frame.virtualMachine.restore(state.machine)
+            // Refused for a guest without a kvmclock, which then has no watchdog that looks at it either.
+            for vcpu in vcpus { try? vcpu.noteGuestPaused() }
+            return vcpus
+        }
+        try self.init(frame, vcpus, configuration, system: system, supported: supported, serialOutput: serialOutput)
+        try stage("restore devices") {
+            do {
+                for (saved, transport) in zip(state.devices, frame.transports) { try transport.restore(saved.transport, device: saved.state) }
+            } catch {
+                for transport in frame.transports { transport.shutdown() }
+                throw error
+            }
+        }
+    }
+}
+
+extension MachineState.Identity {
+    /// - Throws: what is not as it was.
+    func check(_ configuration: MachineConfiguration, _ supported: [kvm_cpuid_entry2]) throws {
+        guard Int(cpus) == configuration.cpus else { throw SnapshotError("it has \(cpus) vCPUs, not \(configuration.cpus)") }
+        guard memory == UInt64(configuration.memory) else { throw SnapshotError("it has \(memory) bytes of memory, not \(configuration.memory)") }
+        guard softwareKVM == configuration.softwareKVM else { throw SnapshotError("it was made on another kind of KVM") }
+        guard commandLine == ContentHash.of(Array(configuration.commandLine.utf8)) else {
+            throw SnapshotError("its kernel had another command line")
+        }
+        guard cpuFeatures == CPUID.featureHash(supported) else { throw SnapshotError("it was made on another CPU") }
+        try Self.check("guest kernel", kernel, configuration.kernel)
+        try Self.check("guest image", image, configuration.image)
+        try Self.check("VMM", program, configuration.program)
+    }
+
+    private static func check(_ name: String, _ saved: FileFingerprint?, _ file: Descriptor?) throws {
+        switch (saved, file) {
+        case (nil, nil): return
+        case (let saved?, let file?) where try saved.matches(file): return
+        default: throw SnapshotError("it was made with another \(name)")
+        }
+    }
+}

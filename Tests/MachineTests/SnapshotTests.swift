@@ -1,0 +1,53 @@
+import Glibc
+import KVM
+import Linux
+import Synchronization
+import Testing
+import Virtio
+
+@testable import Machine
+
+/// Code of the snapshot tests' kernels.
+extension Code {
+    /// Counts in RBX and in memory at 2 MiB together, and prints the low byte of both when they differ or the count has
+    /// reached `end`, after which it powers off. The first thing printed is a `!`.
+    static func count(to end: UInt32) -> [UInt8] {
+        let start = out(0x3f8, 0x21) + movRDI(0x20_0000) + [0x31, 0xdb, 0x89, 0x1f]  // xor ebx, ebx; mov [rdi], ebx
+        let compare: [UInt8] = [0x39, 0x1f]  // cmp [rdi], ebx
+        let failed = out(0x3f8, 0x58) + powerOff + forever
+        let step: [UInt8] = [0xff, 0xc3, 0xff, 0x07]  // inc ebx; inc dword [rdi]
+        let limit: [UInt8] = [0x81, 0xfb] + bytes(end)  // cmp ebx, end
+        let body = step + compare + [0x75, UInt8(limit.count + 2)] + limit  // jne failed
+        let back = Int8(-(body.count + 2))
+        let loop = body + [0x75, UInt8(bitPattern: back)]  // jne loop
+        // The jne above lands behind the loop's own jump: on what prints `=` unless the flags say otherwise.
+        let same: [UInt8] = [0x39, 0x1f, 0x75, UInt8(out(0x3f8, 0x3d).count + powerOff.count + forever.count)]
+        return start + loop + same + out(0x3f8, 0x3d) + powerOff + forever + failed
+    }
+}
+
+@Suite("Snapshots", .enabled(if: hasKVM, "THIS MACHINE HAS NO /dev/kvm: snapshots are not tested here"), .serialized)
+struct SnapshotTests {
+    /// Some seconds on any KVM.
+    private static let rounds: UInt32 = SnapshotMachine.softwareKVM ? 300_000 : 40_000_000
+
+    @Test("a guest that counts is saved, goes on, and goes on in a second machine as if nothing had been")
+    func counting() throws {
+        let folder = try SnapshotFolder()
+        let configuration = try SnapshotMachine.configuration(Code.count(to: Self.rounds))
+        let first = try SnapshotMachine(configuration)
+        try first.start()
+        #expect(first.waitForOutput(1))
+        usleep(100_000)
+        try first.machine.save(to: folder.descriptor)
+        #expect(first.finish(seconds: 60) == .powerOff)
+        #expect(first.printed.bytes == Array("!=".utf8))
+
+        for _ in 0..<2 {
+            let second = try SnapshotMachine(restoring: folder.descriptor, configuration)
+            try second.start()
+            #expect(second.finish(seconds: 60) == .powerOff)
+            #expect(second.printed.bytes == Array("=".utf8))
+        }
+    }
+}
