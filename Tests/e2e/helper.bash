@@ -10,6 +10,7 @@ microvm_program=$MICROVM_DIST/bin/microvm
 setup_file_common() {
     export STATE=$BATS_FILE_TMPDIR/state
     export ROOTFS=$BATS_FILE_TMPDIR/rootfs
+    mkdir -m 700 "$STATE"
     make_rootfs "$ROOTFS"
 }
 
@@ -50,7 +51,12 @@ configure() {
 
 # command_is ARGUMENT…: what the bundle runs.
 command_is() {
-    configure "$BUNDLE" '.process.args = $ARGS.positional' --args "$@"
+    local argument names='' arguments=()
+    for argument in "$@"; do
+        names+=",\$a${#arguments[@]}"
+        arguments+=(--arg "a${#arguments[@]}" "$argument")
+    done
+    configure "$BUNDLE" ".process.args = [${names#,}]" "${arguments[@]}"
 }
 
 # script_is TEXT: the bundle runs this shell script.
@@ -70,10 +76,10 @@ all_capabilities() {
 
 # Everything a sandbox could leave behind, one line each.
 things() {
-    pgrep -a '^microvm' | sed 's/^[0-9]* //' | sort
+    pgrep -a '^microvm' | sed 's/^[0-9]* //' | sort || true
     wc -l </proc/self/mountinfo
-    find /sys/fs/cgroup -type d -name '*microvm*' 2>/dev/null
-    find "$STATE" -mindepth 1 -maxdepth 1 ! -name '.*' 2>/dev/null
+    find /sys/fs/cgroup -type d -name '*microvm*' 2>/dev/null || true
+    find "$STATE" -mindepth 1 -maxdepth 1 ! -name '.*'
 }
 
 # nothing_left: as before the test; a process that was told to end gets five seconds.
