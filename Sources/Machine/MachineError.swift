@@ -9,6 +9,9 @@ public struct MachineError: Error, Equatable, Sendable, CustomStringConvertible 
     public let stage: String
     public let cause: String
 
+    /// The stage in which the kernel file, or too little memory for it, is to blame.
+    public static let loadKernel = "load kernel"
+
     public init(_ stage: String, _ cause: String) {
         self.stage = stage
         self.cause = cause

@@ -16,6 +16,9 @@ struct Main {
             let reason = try vmm.run()
             if case .error(let text) = reason { standardError("microvm-vmm: \(text)") }
             exit(reason.status)
+        } catch let error as MachineError where error.stage == MachineError.loadKernel {
+            standardError("microvm-vmm: \(error)")
+            exit(7)
         } catch {
             standardError("microvm-vmm: \(error)")
             exit(3)

@@ -48,7 +48,8 @@ struct Options {
           --jail               give up every right not needed: namespaces, an empty root or DIRECTORY-FD's as root,
                                no capability but the file server's, a system call filter on each thread
 
-        Exit status: 0 guest switched off, 2 usage, 3 error, 4 guest panic, 5 guest reset, 6 triple fault.
+        Exit status: 0 guest switched off, 2 usage, 3 error, 4 guest panic, 5 guest reset, 6 triple fault,
+        7 not a kernel this machine can load.
         """
 
     struct UsageError: Error, CustomStringConvertible {

@@ -56,7 +56,7 @@ struct ThreadFilterTests {
         for request in [cKVM_CREATE_VM, cKVM_SET_USER_MEMORY_REGION, UInt(TIOCSTI)] {
             #expect(isKilled(try end(.vcpu) { $0.call(SYS_ioctl, -1, .literal(Int32(truncatingIfNeeded: request))) }))
         }
-        for number in [SYS_openat, SYS_socket, SYS_connect, SYS_clone, SYS_clone3, SYS_setresuid, SYS_recvmsg] {
+        for number in [SYS_openat2, SYS_socket, SYS_connect, SYS_clone, SYS_clone3, SYS_setresuid, SYS_recvmsg] {
             #expect(isKilled(try end(.vcpu) { $0.call(number) }), "call \(number)")
         }
     }
@@ -67,7 +67,13 @@ struct ThreadFilterTests {
         for family in [AF_INET, AF_INET6, AF_NETLINK, AF_VSOCK, AF_PACKET] {
             #expect(isKilled(try end(.sockets) { $0.call(SYS_socket, .literal(family), .literal(Int32(SOCK_STREAM.rawValue)), 0) }))
         }
-        #expect(isKilled(try end(.sockets) { $0.call(SYS_openat) }))
+        #expect(isKilled(try end(.sockets) { $0.call(SYS_openat2) }))
+    }
+
+    @Test("threads that have no files to open get none, and malloc's look at a setting does not end them", arguments: [ThreadKind.main, .vcpu, .device, .sockets])
+    func noFiles(_ kind: ThreadKind) throws {
+        #expect(try end(kind) { $0.call(SYS_openat, .literal(AT_FDCWD), $0.text("/proc/sys/vm/overcommit_memory"), tolerating: [.noSuchFileOrDirectory]) } == 0)
+        #expect(try end(kind) { $0.call(SYS_openat, .literal(AT_FDCWD), $0.text("/proc/sys/vm/overcommit_memory")) } != 0)
     }
 
     @Test("the file server makes threads but no processes or namespaces")

@@ -95,7 +95,7 @@ struct VMMProcessTests {
             (cut, "truncated"), (TestKernel(Code.powerOff, machine: 183), "x86"), (TestKernel(Code.powerOff, memorySize: 1 << 30), "--memory"),
         ] {
             let vmm = try VMMProcess(try kernel.file())
-            #expect(try vmm.exitCode() == .exited(3))
+            #expect(try vmm.exitCode() == .exited(7))
             #expect(vmm.complaints.contains(words), "\(vmm.complaints)")
             #expect(vmm.complaints.contains("load kernel"))
         }

@@ -26,7 +26,7 @@ refused() {
 
 @test "config.json malformed: the line is named" {
     printf '{\n  "ociVersion": "1.0.2",\n  oops\n}\n' >"$BUNDLE/config.json"
-    refused 65 'config.json:3' "$BUNDLE"
+    refused 65 'config.json: line 3' "$BUNDLE"
 }
 
 @test "an unsupported field is named" {
@@ -54,12 +54,12 @@ refused() {
 
 @test "a kernel file that is truncated" {
     head -c 1000000 "$MICROVM_DIST/share/microvm/vmlinux" >"$BATS_TEST_TMPDIR/kernel"
-    refused 66 truncated --kernel "$BATS_TEST_TMPDIR/kernel" "$BUNDLE"
+    refused 65 truncated --kernel "$BATS_TEST_TMPDIR/kernel" "$BUNDLE"
 }
 
 @test "a kernel file that is no ELF" {
     echo 'not a kernel' >"$BATS_TEST_TMPDIR/kernel"
-    refused 66 ELF --kernel "$BATS_TEST_TMPDIR/kernel" "$BUNDLE"
+    refused 65 ELF --kernel "$BATS_TEST_TMPDIR/kernel" "$BUNDLE"
 }
 
 @test "no kernel file" { refused 66 /no/kernel --kernel /no/kernel "$BUNDLE"; }

@@ -103,3 +103,10 @@ wait_for() {
         sleep 0.1
     done
 }
+
+# ended STATUS PID: waits for a background command of this shell, which must end so.
+ended() {
+    local status=0
+    wait "$2" || status=$?
+    [ "$status" = "$1" ] || { echo "ended with $status, not $1" >&2 && return 1; }
+}

@@ -19,30 +19,30 @@ struct KernelImage {
     /// - Throws: what is wrong with the file: truncated, not an ELF, not for x86-64, or too large for the guest.
     static func load(_ file: Descriptor, into memory: GuestMemory) throws(MachineError) -> KernelImage {
         do { return try parseAndLoad(file, memory) } catch let error as MachineError { throw error } catch {
-            throw MachineError("load kernel", "\(error)")
+            throw MachineError(MachineError.loadKernel, "\(error)")
         }
     }
 
     private static func parseAndLoad(_ file: Descriptor, _ memory: GuestMemory) throws -> KernelImage {
         let fileSize = UInt64(try file.status().st_size)
         let header = Fields(try file.read(upTo: headerSize, at: 0))
-        guard header.bytes.count == headerSize else { throw MachineError("load kernel", "the file is truncated: \(fileSize) bytes") }
+        guard header.bytes.count == headerSize else { throw MachineError(MachineError.loadKernel, "the file is truncated: \(fileSize) bytes") }
         guard header.bytes.starts(with: [0x7f, 0x45, 0x4c, 0x46]) else {
-            throw MachineError("load kernel", "not an ELF file; give the uncompressed vmlinux, not a bzImage")
+            throw MachineError(MachineError.loadKernel, "not an ELF file; give the uncompressed vmlinux, not a bzImage")
         }
         guard header.bytes[4] == 2, header.bytes[5] == 1, header.u16(18) == machineX86_64 else {
-            throw MachineError("load kernel", "not a 64-bit x86 ELF file")
+            throw MachineError(MachineError.loadKernel, "not a 64-bit x86 ELF file")
         }
         let tableOffset = header.u64(32)
         let count = Int(header.u16(56))
         guard header.u16(54) == programHeaderSize, count > 0, count <= maximumProgramHeaders else {
-            throw MachineError("load kernel", "no program headers")
+            throw MachineError(MachineError.loadKernel, "no program headers")
         }
         guard tableOffset <= fileSize, UInt64(count * programHeaderSize) <= fileSize - tableOffset else {
-            throw MachineError("load kernel", "the file is truncated inside its program headers")
+            throw MachineError(MachineError.loadKernel, "the file is truncated inside its program headers")
         }
         let table = try file.read(upTo: count * programHeaderSize, at: Int(tableOffset))
-        guard table.count == count * programHeaderSize else { throw MachineError("load kernel", "the file is truncated") }
+        guard table.count == count * programHeaderSize else { throw MachineError(MachineError.loadKernel, "the file is truncated") }
 
         var end: UInt64 = 0
         for index in 0..<count {
@@ -50,7 +50,7 @@ struct KernelImage {
             guard segment.u32(0) == loadable else { continue }
             end = max(end, try load(segment, of: file, fileSize, memory))
         }
-        guard end > 0 else { throw MachineError("load kernel", "nothing to load in the file") }
+        guard end > 0 else { throw MachineError(MachineError.loadKernel, "nothing to load in the file") }
         return KernelImage(entry: header.u64(24), end: end)
     }
 
@@ -61,20 +61,20 @@ struct KernelImage {
         let inFile = segment.u64(32)
         let inMemory = segment.u64(40)
         guard offset <= fileSize, inFile <= fileSize - offset else {
-            throw MachineError("load kernel", "the file is truncated: a segment ends beyond its \(fileSize) bytes")
+            throw MachineError(MachineError.loadKernel, "the file is truncated: a segment ends beyond its \(fileSize) bytes")
         }
         guard inFile <= inMemory, address >= MemoryMap.highMemory else {
-            throw MachineError("load kernel", "a segment lies below 1 MiB or is larger in the file than in memory")
+            throw MachineError(MachineError.loadKernel, "a segment lies below 1 MiB or is larger in the file than in memory")
         }
         guard let slice = try? memory.slice(address, inMemory) else {
             let needed = (address &+ inMemory) >> 20
-            throw MachineError("load kernel", "the kernel does not fit in guest memory: it needs \(needed + 1) MiB at least; raise --memory")
+            throw MachineError(MachineError.loadKernel, "the kernel does not fit in guest memory: it needs \(needed + 1) MiB at least; raise --memory")
         }
         var target = GuestBuffer([try slice.slice(at: 0, count: Int(inFile))])
         var position = Int64(offset)
         while target.remaining > 0 {
             let got = try target.fill(from: file, at: position, count: target.remaining)
-            guard got > 0 else { throw MachineError("load kernel", "the file became shorter while it was read") }
+            guard got > 0 else { throw MachineError(MachineError.loadKernel, "the file became shorter while it was read") }
             position += Int64(got)
         }
         return address + inMemory

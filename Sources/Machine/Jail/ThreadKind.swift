@@ -44,6 +44,11 @@ public enum ThreadKind: CaseIterable, Sendable {
 
     /// Most frequent first: the kernel looks in this order.
     var rules: [SystemCallRule] {
+        // Last: where a kind may open files, its own rule comes first.
+        granted + [Self.allocatorPeeks]
+    }
+
+    private var granted: [SystemCallRule] {
         switch self {
         case .main: Self.common + Self.devices + Self.messages
         case .vcpu: Self.virtualCPU + Self.common + Self.consoleLog
@@ -73,6 +78,10 @@ public enum ThreadKind: CaseIterable, Sendable {
             // Kicks of vCPUs, and abort().
             SystemCallRule(SYS_tgkill, .isOne(of: [UInt32(SIGUSR1), UInt32(SIGABRT)], argument: 2)),
         ]
+
+    /// malloc looks into /proc/sys/vm/overcommit_memory when it gives a heap's end back (glibc, arena.c, shrink_heap), and
+    /// does without.
+    private static let allocatorPeeks = SystemCallRule(SYS_openat, action: .fail(.noSuchFileOrDirectory))
 
     private static let virtualCPU = [
         SystemCallRule(

@@ -145,7 +145,11 @@ public final class SandboxMachine {
         _ method: Method<Request, Response>, _ request: Request, deadline: UInt64?, _ complete: @escaping (Result<Response, Status>) -> Void
     ) {
         guard let agent else { return complete(.failure(Status(.unavailable, "the guest's agent is not there"))) }
-        agent.call(method, request, deadline: deadline, complete)
+        agent.call(method, request, deadline: deadline) { [loop] result in
+            guard case .failure(let status) = result, status.code == .unavailable else { return complete(result) }
+            // A lost connection does not say why; by then ``waiter`` has heard it.
+            loop.schedule(afterNanoseconds: 2 * Self.reasonDelay) { complete(result) }
+        }
     }
 
     // MARK: End
@@ -168,6 +172,7 @@ public final class SandboxMachine {
         case .reset: SandboxError(.guestStopped, "the guest reset itself")
         case .tripleFault: SandboxError(.guestStopped, "the guest's CPU stopped in a triple fault")
         case .panic: SandboxError(.guestPanic, "the guest's kernel panicked\(lastWords().map { ": \($0)" } ?? "")")
+        case .kernel: SandboxError(.badInput, "--kernel: \(end.text)")
         case .error: SandboxError(.monitorEnded, "virtual machine monitor: \(end.text)")
         case .monitor: SandboxError(.monitorEnded, "the virtual machine monitor ended: \(end.text)")
         }

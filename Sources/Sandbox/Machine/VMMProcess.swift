@@ -9,6 +9,8 @@ public struct MachineEnd: Error, Sendable, Equatable {
         case tripleFault = "triple-fault"
         case stopped
         case error
+        /// The kernel file is none, or needs more memory.
+        case kernel
         /// Not the guest: the monitor process itself was killed or failed.
         case monitor
     }
@@ -138,6 +140,7 @@ final class VMMProcess {
         case .exited(4): return MachineEnd(reason: .panic, text: text)
         case .exited(5): return MachineEnd(reason: .reset, text: text)
         case .exited(6): return MachineEnd(reason: .tripleFault, text: text)
+        case .exited(7): return MachineEnd(reason: .kernel, text: text)
         case .exited(let status): return MachineEnd(reason: .error, text: text.isEmpty ? "exit status \(status)" : text)
         case .signalled(let signal): return MachineEnd(reason: .monitor, text: "killed by signal \(signal)")
         case nil: return MachineEnd(reason: .monitor, text: "gone")
