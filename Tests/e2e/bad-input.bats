@@ -58,7 +58,7 @@ refused() {
 }
 
 @test "a kernel file that is no ELF" {
-    echo 'not a kernel' >"$BATS_TEST_TMPDIR/kernel"
+    yes 'not a kernel' | head -n 1000 >"$BATS_TEST_TMPDIR/kernel"
     refused 65 ELF --kernel "$BATS_TEST_TMPDIR/kernel" "$BUNDLE"
 }
 
