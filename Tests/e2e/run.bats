@@ -23,7 +23,7 @@ teardown() { nothing_left; }
 
 @test "an end by signal is 128 and the signal" {
     # The first process of a namespace cannot be killed from within.
-    script_is 'sh -c "kill -9 \$\$"'
+    script_is 'sh -c "kill -9 \$\$"; exit $?'
     run -137 microvm run "$BUNDLE"
 }
 
