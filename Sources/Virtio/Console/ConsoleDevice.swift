@@ -1,5 +1,4 @@
 import Linux
-import Synchronization
 
 /// A console with one port (virtio 1.2, 5.3): what the guest kernel prints to `hvc0`. It has no input;
 /// containers' own terminals are vsock streams.
@@ -13,7 +12,7 @@ public final class ConsoleDevice: VirtioDevice {
     public let configuration = [UInt8](repeating: 0, count: 12)
     public let metrics = ConsoleMetrics()
     private let log: ConsoleLog
-    private let thread = Mutex<DeviceThread?>(nil)
+    private let thread = DeviceThreadSlot()
 
     /// - Parameter log: may be written by others too, such as an early serial port.
     public init(log: ConsoleLog) {
@@ -30,21 +29,15 @@ public final class ConsoleDevice: VirtioDevice {
     public func activate(_ activation: Activation) throws(SystemError) {
         guard let transmit = activation.queues[1] else { return }
         let (log, metrics) = (log, metrics)
-        let started = try DeviceThread(name) { loop in
+        thread.hold(try DeviceThread(name) { loop in
             let handler = ConsoleHandler(transmit, log, metrics)
             try loop.serve(transmit, activation.interrupt) { () throws(QueueError) in try handler.writeAll() }
-        }
-        thread.withLock { $0 = started }
+        })
     }
 
-    public func reset() {
-        thread.withLock {
-            $0?.stop()
-            $0 = nil
-        }
-    }
+    public func reset() { thread.stop() }
 
-    public func pause() { thread.withLock { $0?.pause() } }
+    public func pause() { thread.pause() }
 
-    public func resume() { thread.withLock { $0?.resume() } }
+    public func resume() { thread.resume() }
 }

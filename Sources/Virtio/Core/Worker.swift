@@ -114,6 +114,25 @@ extension EventLoop {
     }
 }
 
+/// The thread a device has between DRIVER_OK and the next reset.
+final class DeviceThreadSlot: Sendable {
+    private let thread = Mutex<DeviceThread?>(nil)
+
+    func hold(_ started: DeviceThread) { thread.withLock { $0 = started } }
+
+    /// Ends the thread, if there is one, and waits for it.
+    func stop() {
+        thread.withLock {
+            $0?.stop()
+            $0 = nil
+        }
+    }
+
+    func pause() { thread.withLock { $0?.pause() } }
+
+    func resume() { thread.withLock { $0?.resume() } }
+}
+
 extension Queue {
     /// Requests handled before the thread looks at its other duties, such as being stopped: a driver
     /// that refills the ring for ever must not hold it.

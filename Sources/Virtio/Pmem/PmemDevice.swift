@@ -1,5 +1,4 @@
 import Linux
-import Synchronization
 
 /// Persistent memory (virtio 1.2, 5.19): a range of guest-physical address space that the machine has
 /// mapped from a file. The guest sees `/dev/pmem0` and executes from the host's page cache.
@@ -10,7 +9,7 @@ public final class PmemDevice: VirtioDevice {
     public let queueSizes: [UInt16] = [64]
     public let metrics = PmemMetrics()
     public let state: PmemState
-    private let thread = Mutex<DeviceThread?>(nil)
+    private let thread = DeviceThreadSlot()
 
     /// - Parameters:
     ///   - address: where the range starts; a multiple of 2 MiB, or the guest cannot map it in large pages.
@@ -27,21 +26,15 @@ public final class PmemDevice: VirtioDevice {
     public func activate(_ activation: Activation) throws(SystemError) {
         guard let queue = activation.queues[0] else { return }
         let metrics = metrics
-        let started = try DeviceThread(name) { loop in
+        thread.hold(try DeviceThread(name) { loop in
             let handler = PmemHandler(queue, metrics)
             try loop.serve(queue, activation.interrupt) { () throws(QueueError) in try handler.answerAll() }
-        }
-        thread.withLock { $0 = started }
+        })
     }
 
-    public func reset() {
-        thread.withLock {
-            $0?.stop()
-            $0 = nil
-        }
-    }
+    public func reset() { thread.stop() }
 
-    public func pause() { thread.withLock { $0?.pause() } }
+    public func pause() { thread.pause() }
 
-    public func resume() { thread.withLock { $0?.resume() } }
+    public func resume() { thread.resume() }
 }
