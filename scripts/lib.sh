@@ -66,6 +66,7 @@ locked() {
 run_logged() {
     local stage=$1 log=$2 started=$SECONDS watcher='' status=0
     shift 2
+    mkdir -p "$(dirname "$log")"
     say "$stage"
     if [ -t 2 ]; then
         watch_stage "$stage" "$log" &
