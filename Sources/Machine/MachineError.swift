@@ -12,6 +12,13 @@ public struct MachineError: Error, Equatable, Sendable, CustomStringConvertible 
     /// The stage in which the kernel file, or too little memory for it, is to blame.
     public static let loadKernel = "load kernel"
 
+    static let readSnapshot = "read the snapshot"
+    static let restoreMachine = "restore the machine"
+    static let restoreDevices = "restore devices"
+
+    /// A snapshot is to blame, or what it is to be restored on; a boot may still succeed.
+    public var isOfSnapshot: Bool { [Self.readSnapshot, Self.restoreMachine, Self.restoreDevices].contains(stage) }
+
     public init(_ stage: String, _ cause: String) {
         self.stage = stage
         self.cause = cause

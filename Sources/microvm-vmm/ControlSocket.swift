@@ -4,9 +4,9 @@ import Machine
 
 /// The host's control socket (SOCK_SEQPACKET, a text message a packet) and the thread that answers it.
 ///
-/// Requests are `share NAME ro|rw [auto|always]` with a descriptor beside it, `unshare NAME`, `pause`, `resume`, `stop` and
-/// `metrics`. Each is answered in order by `ok[ TEXT]` or `error TEXT`. Events go out unasked. When the host's
-/// end closes, the machine ends.
+/// Requests are `share NAME ro|rw [auto|always]` with a descriptor beside it, `unshare NAME`, `snapshot` with a
+/// directory's descriptor beside it, `pause`, `resume`, `stop` and `metrics`. Each is answered in order by `ok[ TEXT]`
+/// or `error TEXT`. Events go out unasked. When the host's end closes, the machine ends.
 final class ControlSocket: Sendable {
     /// What a request acts on.
     struct Actions: Sendable {
@@ -15,6 +15,7 @@ final class ControlSocket: Sendable {
         var pause: @Sendable () -> Void
         var resume: @Sendable () -> Void
         var stop: @Sendable () -> Void
+        var snapshot: @Sendable (_ directory: Descriptor) throws -> Void
         var metrics: @Sendable () -> String
     }
 
@@ -87,6 +88,9 @@ final class ControlSocket: Sendable {
         case ("pause", 1): actions.pause()
         case ("resume", 1): actions.resume()
         case ("stop", 1): actions.stop()
+        case ("snapshot", 1):
+            guard descriptors.count == 1 else { throw RequestError(description: "snapshot: one descriptor is needed") }
+            try actions.snapshot(descriptors[0])
         case ("metrics", 1): return actions.metrics()
         default: throw RequestError(description: "unknown request: \(request)")
         }

@@ -23,7 +23,9 @@ final class Devices: Sendable {
         fileSystem = FileSystemDevice(tag: Self.tag, server: try FileServer(shares: shares))
         log = try options.console.map { try ConsoleLog(output: $0, byteBudget: Self.consoleBudget) }
         console = log.map { ConsoleDevice(log: $0) }
-        vsock = options.vsock.map { VsockDevice(guestCID: Self.guestCID, listener: $0, path: options.vsockPath) }
+        vsock = options.vsock.map {
+            VsockDevice(guestCID: Self.guestCID, listener: $0, path: options.vsockPath, restored: options.restore != nil)
+        }
     }
 
     /// - Parameter image: where in guest memory the root file system is mapped.

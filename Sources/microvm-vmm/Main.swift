@@ -19,6 +19,9 @@ struct Main {
         } catch let error as MachineError where error.stage == MachineError.loadKernel {
             standardError("microvm-vmm: \(error)")
             exit(7)
+        } catch let error as MachineError where error.isOfSnapshot {
+            standardError("microvm-vmm: \(error)")
+            exit(8)
         } catch {
             standardError("microvm-vmm: \(error)")
             exit(3)

@@ -23,6 +23,8 @@ struct Options {
     var killWithParent = false
     var jail = false
     var profile: Descriptor?
+    /// A snapshot to go on from.
+    var restore: Descriptor?
 
     static let usage = """
         usage: microvm-vmm --cpus N --memory BYTES --kernel-fd FD [OPTION…]
@@ -44,12 +46,14 @@ struct Options {
           --console-fd FD      where the guest's console is written
           --host-kind KIND     hardware, or software where KVM interprets the guest kernel (default: probe)
           --profile-fd FD      write the boot CPU's kernel stack, sampled every millisecond, a line of addresses each, at the end
+          --restore-fd FD      go on from the snapshot in this directory instead of booting; everything else must be as
+                               it was given to the machine that was saved, but for sockets, shares and the console
           --kill-with-parent   die when the parent does
           --jail               give up every right not needed: namespaces, an empty root or DIRECTORY-FD's as root,
                                no capability but the file server's, a system call filter on each thread
 
         Exit status: 0 guest switched off, 2 usage, 3 error, 4 guest panic, 5 guest reset, 6 triple fault,
-        7 not a kernel this machine can load.
+        7 not a kernel this machine can load, 8 not a snapshot this machine can restore.
         """
 
     struct UsageError: Error, CustomStringConvertible {
@@ -81,6 +85,7 @@ struct Options {
             case "--console-fd": console = try descriptor(flag, value)
             case "--directory-fd": directory = try descriptor(flag, value)
             case "--share": shares.append(try share(flag, value))
+            case "--restore-fd": restore = try descriptor(flag, value)
             case "--profile-fd": profile = try descriptor(flag, value)
             case "--host-kind":
                 guard ["hardware", "software"].contains(value) else { throw UsageError(description: "\(flag): hardware or software, not \(value)") }

@@ -1,4 +1,5 @@
 import FUSE
+import Glibc
 import KVM
 import Linux
 import Machine
@@ -17,15 +18,22 @@ struct VMM {
         let softwareKVM = try options.softwareKVM ?? (HostProbe.run(system).kind == .software)
         // Sockets of guest connections are named relative to it: a path of any length fits.
         if let directory = options.directory { try changeDirectory(to: directory) }
+        let program = try Descriptor.open("/proc/self/exe", O_RDONLY)
         let devices =
             options.jail
             ? try Jail.enter(keepingWorkingDirectory: options.directory != nil) { try Devices(options) } : try Devices(options)
         if options.killWithParent { try dieWithParent() }
-        let machine = try Machine(
-            MachineConfiguration(
-                cpus: options.cpus, memory: options.memory, kernel: kernel, image: options.image, commandLine: options.commandLine,
-                softwareKVM: softwareKVM),
-            system: system, devices: { devices.list(image: $0) }, serialOutput: { devices.log?.append([$0]) })
+        let configuration = MachineConfiguration(
+            cpus: options.cpus, memory: options.memory, kernel: kernel, image: options.image, commandLine: options.commandLine,
+            softwareKVM: softwareKVM, program: program)
+        let serialOutput: @Sendable (UInt8) -> Void = { devices.log?.append([$0]) }
+        let machine =
+            if let snapshot = options.restore {
+                try Machine(
+                    restoring: snapshot, configuration, system: system, devices: { devices.list(image: $0) }, serialOutput: serialOutput)
+            } else {
+                try Machine(configuration, system: system, devices: { devices.list(image: $0) }, serialOutput: serialOutput)
+            }
         self.machine = machine
         profileOutput = options.profile
         isJailed = options.jail
@@ -35,6 +43,7 @@ struct VMM {
                 .init(
                     share: { try devices.shares.add($0, root: $1, readOnly: $2, cache: $3) }, unshare: { try devices.shares.remove($0) },
                     pause: { machine.pause() }, resume: { machine.resume() }, stop: { machine.stop() },
+                    snapshot: { try machine.save(to: $0) },
                     metrics: { devices.metrics }))
         }
     }

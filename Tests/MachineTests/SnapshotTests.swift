@@ -50,4 +50,37 @@ struct SnapshotTests {
             #expect(second.printed.bytes == Array("=".utf8))
         }
     }
+
+    @Test("a jailed VMM saves its machine when asked, and another goes on with it")
+    func jailed() throws {
+        let folder = try SnapshotFolder()
+        let kernel = try TestKernel(Code.count(to: Self.rounds)).file()
+        let first = try VMMProcess(kernel, ["--jail"])
+        try first.expectStarted()
+        #expect(try first.ask("snapshot")?.hasPrefix("error ") == true)
+        #expect(try first.ask("snapshot", passing: [folder.descriptor]) == "ok")
+        #expect(try first.ask("snapshot", passing: [folder.descriptor])?.contains("there is a snapshot already") == true)
+        #expect(try first.next() == "event ended power-off")
+        #expect(first.printed == Array("!=".utf8))
+
+        for memory in [64 << 20, 65 << 20] {
+            let second = try VMMProcess(
+                kernel, ["--jail", "--restore-fd", "\(folder.descriptor.raw)"], passing: [folder.descriptor], memory: memory)
+            guard memory == 64 << 20 else {
+                #expect(try second.exitCode() == .exited(8))
+                #expect(second.complaints.contains("bytes of memory"), "\(second.complaints)")
+                continue
+            }
+            try second.expectStarted()
+            #expect(try second.next() == "event ended power-off")
+            #expect(try second.exitCode() == .exited(0))
+            #expect(second.complaints == "")
+            // What came before the snapshot was printed by the first machine only.
+            #expect(Array("!=".utf8).hasSuffix(second.printed) && !second.printed.isEmpty)
+        }
+    }
+}
+
+extension [UInt8] {
+    fileprivate func hasSuffix(_ other: [UInt8]) -> Bool { Array(suffix(other.count)) == other }
 }

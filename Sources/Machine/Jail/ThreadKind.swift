@@ -56,7 +56,7 @@ public enum ThreadKind: CaseIterable, Sendable {
         case .device: Self.common + Self.devices + Self.consoleLog
         case .sockets: Self.common + Self.devices + Self.socketCalls
         case .fileServer: Self.common + Self.devices + Self.files + Self.threads
-        case .control: Self.common + Self.messages + Self.shareRoots
+        case .control: Self.common + Self.messages + Self.shareRoots + Self.snapshots
         }
     }
 
@@ -113,6 +113,19 @@ public enum ThreadKind: CaseIterable, Sendable {
     /// Looking at what the host shares.
     private static let shareRoots: [SystemCallRule] =
         plain([SYS_statx, SYS_fstat, SYS_newfstatat, SYS_fstatfs, SYS_openat, SYS_geteuid]) + setDescriptorFlags
+
+    /// Reading a machine's state and writing it to a directory.
+    private static let snapshots: [SystemCallRule] =
+        plain([SYS_lseek, SYS_pwrite64, SYS_ftruncate, SYS_fsync, SYS_unlinkat, SYS_renameat2, SYS_poll, SYS_ppoll]) + [
+            SystemCallRule(
+                SYS_ioctl,
+                .isOne(
+                    of: [
+                        cKVM_GET_MSR_INDEX_LIST, cKVM_GET_IRQCHIP, cKVM_GET_PIT2, cKVM_GET_CLOCK, cKVM_GET_MP_STATE, cKVM_GET_CPUID2, cKVM_GET_REGS,
+                        cKVM_GET_SREGS, cKVM_GET_XSAVE, cKVM_GET_XCRS, cKVM_GET_DEBUGREGS, cKVM_GET_LAPIC, cKVM_GET_TSC_KHZ, cKVM_GET_MSRS,
+                        cKVM_GET_VCPU_EVENTS,
+                    ].map { UInt32(truncatingIfNeeded: $0) }, argument: 1))
+        ]
 
     private static let files: [SystemCallRule] =
         plain([

@@ -17,7 +17,7 @@ extension Machine {
         serialOutput: @escaping @Sendable (UInt8) -> Void
     ) throws(MachineError) {
         let supported = try stage("read the CPU's features") { try system.supportedCPUID() }
-        let (file, memory) = try stage("read the snapshot") {
+        let (file, memory) = try stage(MachineError.readSnapshot) {
             let snapshot = SnapshotDirectory(directory)
             let file = try snapshot.readState()
             let identity = try MachineState.identity(file)
@@ -29,14 +29,14 @@ extension Machine {
             return (file, try GuestMemory.map(memoryFile, MemoryMap.ramRanges(configuration.memory)))
         }
         let frame = try MachineFrame(configuration, system: system, memory: memory, devices: makeDevices)
-        let state = try stage("read the snapshot") {
+        let state = try stage(MachineError.readSnapshot) {
             let state = try MachineState(file, devices: frame.transports.count)
             for (saved, transport) in zip(state.devices, frame.transports) where saved.kind != transport.device.deviceID {
                 throw SnapshotError("a device of kind \(saved.kind) where the \(transport.device.name) device belongs")
             }
             return state
         }
-        let vcpus = try stage("restore the machine") {
+        let vcpus = try stage(MachineError.restoreMachine) {
             let msrs = Set(try system.savedMSRs())
             let vcpus = try state.vcpus.enumerated().map { index, saved in
                 let vcpu = try frame.virtualMachine.createVCPU(index)
@@ -49,7 +49,7 @@ extension Machine {
             return vcpus
         }
         try self.init(frame, vcpus, configuration, system: system, supported: supported, serialOutput: serialOutput)
-        try stage("restore devices") {
+        try stage(MachineError.restoreDevices) {
             do {
                 for (saved, transport) in zip(state.devices, frame.transports) { try transport.restore(saved.transport, device: saved.state) }
             } catch {
