@@ -68,8 +68,9 @@ let package = Package(
         .testTarget(name: "MachineTests", dependencies: ["Machine", "microvm-vmm", "CLinux", "KVM", "Virtio", "GuestMemory", "Linux"]),
         .testTarget(name: "OCITests", dependencies: ["OCI", "Linux"]),
         .testTarget(name: "TTRPCTests", dependencies: ["TTRPC", "Linux"]),
-        .testTarget(name: "SandboxTests", dependencies: ["Sandbox", "OCI", "AgentAPI"]),
+        .testTarget(name: "SandboxTests", dependencies: ["Sandbox", "OCI", "AgentAPI", "Linux"]),
+        .executableTarget(name: "fake-vmm", dependencies: ["AgentAPI", "TTRPC", "OCI", "Linux"], path: "Tests/FakeVMM"),
         .testTarget(name: "AgentTests", dependencies: ["Agent", "AgentAPI", "OCI", "TTRPC", "Linux", "CLinux"]),
-        .testTarget(name: "CommandTests", dependencies: ["microvm"]),
+        .testTarget(name: "CommandTests", dependencies: ["microvm", "fake-vmm", "OCI", "Linux"]),
     ]
 )

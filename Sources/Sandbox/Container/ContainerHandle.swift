@@ -50,7 +50,12 @@ public struct ContainerHandle {
 
     /// Removes a stopped container, or one that was never started; with `force` a running one too.
     public func delete(force: Bool) throws {
-        let record = try directory.read()
+        let record: SandboxRecord
+        do { record = try directory.read() } catch {
+            // Of another version, or damaged: there is nothing to be run down or told.
+            guard force, try directory.removeStale() else { throw error }
+            return
+        }
         switch record.status {
         case .stopped: break
         case .creating: try end { try endMonitor(SIGTERM) }

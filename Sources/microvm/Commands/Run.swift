@@ -85,6 +85,7 @@ func checkedID(_ id: String) throws -> String {
 
 /// Refuses a host that cannot run machines, and tells the VMM what kind it is.
 func prepareHost(_ launch: inout Launch, _ root: StateRoot) throws {
+    guard launch.machine.softwareKVM == nil else { return }
     launch.machine.softwareKVM = try HostKVM.verdict(HostKVM.open(), root).kind == .software
 }
 

@@ -33,6 +33,9 @@ struct MachineFlags: ParsableArguments {
     @Option(help: ArgumentHelp("Where the guest kernel's console goes; - is standard error. Default: console.log of the sandbox.", valueName: "file"))
     var console: String?
 
+    @Option(help: .hidden)
+    var hostKind: HostKindName?
+
     /// Fills in the machine's part of `launch`; paths become absolute, for a monitor may work elsewhere.
     func apply(to launch: inout Launch) throws {
         if let cpus {
@@ -48,8 +51,14 @@ struct MachineFlags: ParsableArguments {
         launch.machine.image = image.map(absolutePath)
         launch.machine.vmm = vmm.map(absolutePath)
         launch.machine.console = console.map { $0 == "-" ? $0 : absolutePath($0) }
+        launch.machine.softwareKVM = hostKind.map { $0 == .software }
         launch.machine.kernelArguments = kernelArguments ?? ""
     }
+}
+
+/// What the operator knows of the host, which is then not looked at.
+enum HostKindName: String, ExpressibleByArgument {
+    case hardware, software
 }
 
 /// `512M`, `1G`, `65536K`, `1073741824`; units are powers of 1024.

@@ -1,0 +1,50 @@
+import Linux
+import OCI
+import Testing
+
+@testable import Sandbox
+
+@Suite("The start ledger")
+struct LedgerTests {
+    @Test("stages follow each other without gaps, whatever times are claimed")
+    func stages() {
+        var ledger = Ledger()
+        ledger.begin("one")
+        ledger.begin("early", at: 0)
+        ledger.begin("late", at: .max)
+        let spans = ledger.record(id: "x").spans
+        #expect(spans.map(\.name) == ["process", "one", "early", "late"])
+        #expect(spans[0].start == 0)
+        for (span, next) in zip(spans, spans.dropFirst()) { #expect(span.end == next.start && span.start <= span.end) }
+    }
+
+    let record = LedgerRecord(
+        id: "c", started: "2026-01-01T00:00:00.000000000Z",
+        spans: [
+            Ledger.Span(name: "plan", start: 0, end: 1_000_000), Ledger.Span(name: "kernel", start: 1_000_000, end: 900_000_000),
+            Ledger.Span(name: "start", start: 900_000_000, end: 1_000_000_000), Ledger.Span(name: "program", start: 1_000_000_000, end: 99_000_000_000),
+        ])
+
+    @Test("the report names the slowest step of the start, not the program's own time")
+    func report() {
+        let report = LedgerReport(record)
+        #expect(report.slowest?.name == "kernel")
+        #expect(report.description.contains("Started in 1.000 s; the slowest step was kernel: 0.899 s, 89 %."))
+        #expect(report.line == "c: started in 1.000 s: plan 0.001, kernel 0.899, start 0.100")
+    }
+
+    @Test("ledgers outlive their sandboxes, and only so many are kept")
+    func store() throws {
+        try withStateRoot { root in
+            let store = LedgerStore(root)
+            #expect(throws: SandboxError.self) { try store.load(nil) }
+            for index in 0..<(LedgerStore.limit + 6) {
+                try store.save(LedgerRecord(id: "c\(index)", started: "", spans: record.spans))
+            }
+            #expect(try Descriptor.open("\(root.path)/.ledgers", 0).entryNames().count == LedgerStore.limit)
+            #expect(try store.load(nil).spans == record.spans)
+            #expect(try store.load("c\(LedgerStore.limit + 5)").id == "c\(LedgerStore.limit + 5)")
+            #expect(throws: SandboxError.self) { try store.load("nobody") }
+        }
+    }
+}

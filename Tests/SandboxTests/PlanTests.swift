@@ -1,0 +1,131 @@
+import OCI
+import Testing
+
+@testable import Sandbox
+
+@Suite("What a container's machine needs")
+struct PlanTests {
+    func bundle(_ change: (inout Spec) -> Void = { _ in }) throws -> Bundle {
+        var spec = Spec.template()
+        change(&spec)
+        return Bundle(path: "/b", spec: spec, document: try JSON.value(of: spec))
+    }
+
+    func plan(_ kind: SourceKind = .directory, _ change: (inout Spec) -> Void = { _ in }) throws -> Plan {
+        try Plan(bundle(change), rootfs: "/b/rootfs", cpus: nil, memory: nil, kind: { (_) throws(SandboxError) in kind })
+    }
+
+    @Test("the root file system is a share, read-only as the spec has it, and the guest's path replaces the host's")
+    func root() throws {
+        let readOnly = try plan()
+        #expect(readOnly.shares == [Plan.Share(name: "rootfs", path: "/b/rootfs", readOnly: true, field: "root.path")])
+        #expect(readOnly.guestSpec.root == Root(path: "/run/microvm/shares/rootfs", readonly: true))
+        #expect(try plan(.directory) { $0.root?.readonly = false }.shares[0].readOnly == false)
+    }
+
+    @Test("each bind mount is a share of its own; others are the guest's, in their order")
+    func mounts() throws {
+        let plan = try plan {
+            $0.mounts = [
+                Mount(destination: "/a", type: "bind", source: "/x", options: ["rbind", "ro"]),
+                Mount(destination: "/t", type: "tmpfs", source: "tmpfs"),
+                Mount(destination: "/b", type: "none", source: "rel", options: ["bind", "ro", "rw"]),
+            ]
+        }
+        #expect(plan.shares.dropFirst().map(\.name) == ["mount0", "mount2"])
+        #expect(plan.shares.dropFirst().map(\.path) == ["/x", "/b/rel"])
+        #expect(plan.shares.dropFirst().map(\.readOnly) == [true, false])
+        #expect(plan.guestSpec.mounts.map(\.source) == ["/run/microvm/shares/mount0", "tmpfs", "/run/microvm/shares/mount2"])
+        #expect(plan.guestSpec.mounts.map(\.destination) == ["/a", "/t", "/b"])
+    }
+
+    @Test("the engine's shared memory becomes the guest's own, as large")
+    func sharedMemory() throws {
+        let plan = try plan(.hostMemory(65536)) { $0.mounts = [Mount(destination: "/dev/shm", type: "bind", source: "/x", options: ["bind", "rprivate", "nosuid"])] }
+        #expect(plan.shares.count == 1)
+        #expect(plan.guestSpec.mounts == [Mount(destination: "/dev/shm", type: "tmpfs", source: "shm", options: ["nosuid", "mode=1777", "size=65536"])])
+    }
+
+    @Test("devices that every kernel has become nodes in the guest; others of the host are refused by field")
+    func devices() throws {
+        let mount = Mount(destination: "/dev/null", type: "bind", source: "/dev/null", options: ["bind"])
+        let plan = try plan(.characterDevice(1, 3)) { $0.mounts = [mount] }
+        #expect(plan.guestSpec.linux?.devices.map(\.path) == ["/dev/null"])
+        #expect(plan.guestSpec.mounts.isEmpty)
+        for kind in [SourceKind.characterDevice(10, 232), .other("socket")] {
+            let error = #expect(throws: SandboxError.self) { try self.plan(kind) { $0.mounts = [mount] } }
+            #expect(error?.kind == .badInput)
+            #expect(error?.description.contains("mounts[0].source") == true)
+        }
+    }
+
+    @Test("what belongs to the host does not reach the guest")
+    func hostParts() throws {
+        let plan = try plan {
+            var hooks = Hooks()
+            hooks.prestart = [Hook(path: "/h")]
+            hooks.createRuntime = [Hook(path: "/h")]
+            hooks.startContainer = [Hook(path: "/g")]
+            hooks.poststop = [Hook(path: "/h")]
+            $0.hooks = hooks
+            $0.annotations = ["secret": "x"]
+            $0.linux?.namespaces = [LinuxNamespace(type: .network, path: "/proc/7/ns/net")]
+            $0.linux?.cgroupsPath = "user.slice:podman:abc"
+        }
+        #expect(plan.guestSpec.hooks?.byStage.filter { !$0.hooks.isEmpty }.map(\.stage) == ["startContainer"])
+        #expect(plan.guestSpec.annotations.isEmpty)
+        #expect(plan.guestSpec.linux?.namespaces == [LinuxNamespace(type: .network)])
+        #expect(plan.guestSpec.linux?.cgroupsPath == "")
+    }
+
+    func size(cpus: Int? = nil, memory: Int? = nil, _ change: (inout Spec) -> Void = { _ in }) throws -> MachineSize {
+        try MachineSize(bundle(change).spec, cpus: cpus, memory: memory)
+    }
+
+    @Test("flags come before the spec's hardware, that before its limits, and those before the default")
+    func sizes() throws {
+        func limits(_ spec: inout Spec) {
+            var cpu = LinuxCPU()
+            cpu.quota = 250_000
+            cpu.period = 100_000
+            spec.linux?.resources?.cpu = cpu
+            var memory = LinuxMemory()
+            memory.limit = 1 << 30
+            spec.linux?.resources?.memory = memory
+        }
+        func hardware(_ spec: inout Spec) {
+            limits(&spec)
+            spec.vm = VM()
+            spec.vm?.hwConfig = HWConfig(vcpus: 4, memory: 512 << 20)
+        }
+        let usual = try size()
+        #expect(usual.cpus == 1 && usual.memory == 256 << 20)
+        let limited = try size(limits)
+        #expect(limited.cpus == 3 && limited.memory == (1 << 30) + (64 << 20))
+        let given = try size(hardware)
+        #expect(given.cpus == 4 && given.memory == 512 << 20)
+        let chosen = try size(cpus: 2, memory: (100 << 20) + 1, hardware)
+        #expect(chosen.cpus == 2 && chosen.memory == 102 << 20)
+    }
+
+    @Test("limits beyond all measure do not trap, and sizes out of range are refused by name")
+    func extremes() throws {
+        let huge = try size {
+            var cpu = LinuxCPU()
+            cpu.quota = .max
+            cpu.period = 1
+            $0.linux?.resources?.cpu = cpu
+            var memory = LinuxMemory()
+            memory.limit = .max
+            $0.linux?.resources?.memory = memory
+        }
+        #expect(huge.cpus == 16 && huge.memory == 1 << 40)
+        let error = #expect(throws: SandboxError.self) {
+            try self.size {
+                $0.vm = VM()
+                $0.vm?.hwConfig = HWConfig(vcpus: 99)
+            }
+        }
+        #expect(error?.description.contains("vm.hwConfig.vcpus") == true)
+    }
+}
