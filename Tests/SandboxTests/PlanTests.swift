@@ -1,4 +1,4 @@
-import OCI
+@testable import OCI
 import Testing
 
 @testable import Sandbox

@@ -8,6 +8,8 @@ import Testing
 struct PumpTests {
     let loop = try! EventLoop()
 
+    init() { ignoreBrokenPipes() }
+
     func run(_ pump: Pump, until condition: () -> Bool = { false }) throws {
         pump.start()
         for _ in 0..<10_000 where pump.end == nil && !condition() { try loop.runOnce(milliseconds: 1000) }

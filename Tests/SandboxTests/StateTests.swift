@@ -99,8 +99,9 @@ struct StateTests {
         try withStateRoot { root in
             let id = String(repeating: "x", count: 200)
             let directory = try create(record(id), root)
-            _ = try Descriptor.listening(at: .unix(directory.socketPath("control.sock")))
+            let listener = try Descriptor.listening(at: .unix(directory.socketPath("control.sock")))
             _ = try Descriptor.connected(to: .unix(directory.socketPath("control.sock")))
+            withExtendedLifetime(listener) {}
             directory.removeOwn()
             #expect(root.ids() == [])
         }

@@ -66,11 +66,13 @@ public struct ContainerHandle {
             }
             try end { try kill(SIGKILL, all: true) }
         }
-        var state = try directory.read().state
+        // Its monitor may have removed a container that was never created; nobody else writes the record now.
+        var state = record.state
         state.status = .stopped
         state.pid = 0
         let hooks = (try? directory.config())?.hooks?.poststop ?? []
         guard try directory.removeStale() else { throw SandboxError(.wrongState, "container \(id) is being deleted already") }
+        guard record.status != .creating else { return }
         try HookRunner().run("poststop", hooks, state)
     }
 
