@@ -8,13 +8,17 @@ import Synchronization
 /// It starts no threads. Each thread that serves makes itself a ``RequestWorker``.
 public final class FileServer: Sendable {
     public let shares: ShareTable
+    let maximumReadahead: UInt32
     let numbers: DescriptorNumbers
     /// Flags agreed on in FUSE_INIT; nil before it and after FUSE_DESTROY.
     private let agreedFlags = Mutex<UInt64?>(nil)
 
     /// Make it in the process that serves: it holds that process's `/proc/self/fd`.
-    public init(shares: ShareTable) throws(SystemError) {
+    ///
+    /// - Parameter maximumReadahead: bytes the client may read ahead, also around a page that a mapping touches.
+    public init(shares: ShareTable, maximumReadahead: UInt32 = .max) throws(SystemError) {
         self.shares = shares
+        self.maximumReadahead = maximumReadahead
         numbers = try DescriptorNumbers()
     }
 

@@ -54,6 +54,7 @@ public final class Machine: Sendable {
     private let end: End
     private let gate: Gate
     private let starter: DeviceStarter
+    private let statistics: [VCPUStatistics]
     /// The vCPUs' threads while they run.
     private let threads = Mutex<[Thread]>([])
     private let paused = Atomic<Bool>(false)
@@ -117,6 +118,8 @@ public final class Machine: Sendable {
         self.starter = starter
         virtualMachine = frame.virtualMachine
         self.vcpus = vcpus
+        // Before Linux 5.14 there are none.
+        statistics = vcpus.compactMap { try? VCPUStatistics(of: $0, Self.counted) }
         self.memory = memory
         image = frame.image
         transports = frame.transports
@@ -148,6 +151,15 @@ public final class Machine: Sendable {
         gate.open()
         started()
         return end.wait()
+    }
+
+    private static let counted: Set = ["exits", "io_exits", "mmio_exits", "halt_exits", "irq_injections", "insn_emulation"]
+
+    /// What KVM has counted so far, all vCPUs together, by its names.
+    public var kvmCounters: [(name: String, value: UInt64)] {
+        var sums: [String: UInt64] = [:]
+        for (name, value) in statistics.flatMap({ (try? $0.values()) ?? [] }) { sums[name, default: 0] &+= value }
+        return sums.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
     }
 
     /// Ends the machine from outside.

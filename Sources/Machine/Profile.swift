@@ -6,7 +6,14 @@ import Synchronization
 /// return address. On a host that interprets the guest kernel a sample is worth its instructions, so the shares
 /// are what a boot costs anywhere.
 public final class Profile: Sendable {
-    private let stacks = Mutex<[[UInt64]]>([])
+    public struct Sample: Sendable {
+        /// CLOCK_MONOTONIC, nanoseconds.
+        public let time: UInt64
+        /// The innermost address first.
+        public let stack: [UInt64]
+    }
+
+    private let taken = Mutex<[Sample]>([])
 
     /// Keeps a boot of a quarter of an hour.
     private static let limit = 1 << 20
@@ -14,8 +21,8 @@ public final class Profile: Sendable {
 
     public init() {}
 
-    /// The samples so far, oldest first; in each the innermost address first.
-    public var samples: [[UInt64]] { stacks.withLock { $0 } }
+    /// The samples so far, oldest first.
+    public var samples: [Sample] { taken.withLock { $0 } }
 
     /// Where a kernel without address randomisation has its code.
     private static let kernelText: Range<UInt64> = 0xffff_ffff_8100_0000..<0xffff_ffff_8400_0000
@@ -32,7 +39,8 @@ public final class Profile: Sendable {
             }
             sample += words.filter(Self.kernelText.contains)
         }
-        stacks.withLock { if $0.count < Self.limit { $0.append(sample) } }
+        let time = monotonicNanoseconds()
+        taken.withLock { if $0.count < Self.limit { $0.append(Sample(time: time, stack: sample)) } }
     }
 
     func start(kicking kick: @escaping @Sendable () -> Void, while condition: @escaping @Sendable () -> Bool) throws(SystemError) -> Thread {

@@ -38,6 +38,7 @@ final class ControlSocket: Sendable {
 
     static let threadName = "control"
     private static let requestLimit = 4096
+    private static let stopRequest = Array("stop".utf8)
 
     private let socket: Descriptor
     private let begin: EventDescriptor
@@ -64,6 +65,8 @@ final class ControlSocket: Sendable {
     private static func serve(_ socket: Descriptor, _ actions: Actions) {
         while let message = try? socket.receive(limit: requestLimit), !message.bytes.isEmpty {
             guard (try? socket.send(Array(answer(message, actions).utf8))) != nil else { break }
+            // After its answer: the process ends with the machine.
+            if message.bytes == stopRequest { actions.stop() }
         }
         actions.stop()
     }
@@ -87,7 +90,7 @@ final class ControlSocket: Sendable {
         case ("unshare", 2): try actions.unshare(words[1])
         case ("pause", 1): actions.pause()
         case ("resume", 1): actions.resume()
-        case ("stop", 1): actions.stop()
+        case ("stop", 1): break
         case ("snapshot", 1):
             guard descriptors.count == 1 else { throw RequestError(description: "snapshot: one descriptor is needed") }
             try actions.snapshot(descriptors[0])

@@ -17,10 +17,14 @@ final class Devices: Sendable {
     private static let guestCID: UInt32 = 3
     private static let tag = "microvm"
 
-    init(_ options: Options) throws {
+    /// Each page of the guest's cache takes it a millisecond there, and a program needs few of those around the one it touched.
+    private static let readaheadOnSoftwareKVM: UInt32 = 16 << 10
+
+    init(_ options: Options, softwareKVM: Bool) throws {
         shares = ShareTable()
         for share in options.shares { try shares.add(share.name, root: share.root, readOnly: share.readOnly, cache: share.cache) }
-        fileSystem = FileSystemDevice(tag: Self.tag, server: try FileServer(shares: shares))
+        let readahead = softwareKVM ? Self.readaheadOnSoftwareKVM : .max
+        fileSystem = FileSystemDevice(tag: Self.tag, server: try FileServer(shares: shares, maximumReadahead: readahead))
         log = try options.console.map { try ConsoleLog(output: $0, byteBudget: Self.consoleBudget) }
         console = log.map { ConsoleDevice(log: $0) }
         vsock = options.vsock.map {

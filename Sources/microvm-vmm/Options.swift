@@ -45,7 +45,8 @@ struct Options {
                                always: only this guest changes it while it runs
           --console-fd FD      where the guest's console is written
           --host-kind KIND     hardware, or software where KVM interprets the guest kernel (default: probe)
-          --profile-fd FD      write the boot CPU's kernel stack, sampled every millisecond, a line of addresses each, at the end
+          --profile-fd FD      at the end, write the boot CPU's kernel stack, sampled every millisecond: a line each, the monotonic time in
+                               nanoseconds and addresses in hexadecimal, the innermost first
           --restore-fd FD      go on from the snapshot in this directory instead of booting; everything else must be as
                                it was given to the machine that was saved, but for sockets, shares and the console
           --kill-with-parent   die when the parent does

@@ -21,7 +21,8 @@ struct VMM {
         let program = try Descriptor.open("/proc/self/exe", O_RDONLY)
         let devices =
             options.jail
-            ? try Jail.enter(keepingWorkingDirectory: options.directory != nil) { try Devices(options) } : try Devices(options)
+            ? try Jail.enter(keepingWorkingDirectory: options.directory != nil) { try Devices(options, softwareKVM: softwareKVM) }
+            : try Devices(options, softwareKVM: softwareKVM)
         if options.killWithParent { try dieWithParent() }
         let configuration = MachineConfiguration(
             cpus: options.cpus, memory: options.memory, kernel: kernel, image: options.image, commandLine: options.commandLine,
@@ -44,7 +45,7 @@ struct VMM {
                     share: { try devices.shares.add($0, root: $1, readOnly: $2, cache: $3) }, unshare: { try devices.shares.remove($0) },
                     pause: { machine.pause() }, resume: { machine.resume() }, stop: { machine.stop() },
                     snapshot: { try machine.save(to: $0) },
-                    metrics: { devices.metrics }))
+                    metrics: { devices.metrics + machine.kvmCounters.map { " kvm.\($0.name)=\($0.value)" }.joined() }))
         }
     }
 
@@ -53,9 +54,13 @@ struct VMM {
         let reason = try machine.run(profile: profile, starting: starting, started: { control?.open() })
         control?.send(.ended(reason))
         if let profile, let profileOutput {
-            try profileOutput.writeAll(profile.samples.map { $0.map { String($0, radix: 16) }.joined(separator: " ") + "\n" }.joined())
+            try profileOutput.writeAll(profile.samples.map(line).joined())
         }
         return reason
+    }
+
+    private func line(_ sample: Profile.Sample) -> String {
+        "\(sample.time) \(sample.stack.map { String($0, radix: 16) }.joined(separator: " "))\n"
     }
 
     /// All threads are there, and no instruction of the guest has run.

@@ -26,6 +26,9 @@ struct Microvm: ParsableCommand {
             try command.run()
         } catch let error where error is ExitCode || error is CleanExit || error is ValidationError {
             exit(withError: error)
+        } catch where !(command is any RuntimeCommand) {
+            // The parser's own commands: help, completion scripts.
+            exit(withError: error)
         } catch {
             Log.report(error)
             let status = (command as? any RuntimeCommand).flatMap { type(of: $0).failureStatus }

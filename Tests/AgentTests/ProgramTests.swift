@@ -51,6 +51,16 @@ struct ProgramTests {
         #expect(names.last == "execute")
     }
 
+    @Test("a network of its own is the machine's, but for a container with a user namespace, which must own it")
+    func network() {
+        var spec = Spec.template()
+        let network = UInt64(CLONE_NEWNET)
+        #expect(spec.linux?.namespaces.contains { $0.type == .network } == true)
+        #expect(ContainerProgram.newNamespaces(of: spec) & network == 0)
+        spec.linux?.namespaces.append(LinuxNamespace(type: .user))
+        #expect(ContainerProgram.newNamespaces(of: spec) & network != 0)
+    }
+
     @Test("a filter is the last thing before the program, and what it must allow is capset and execve")
     func filter() throws {
         var spec = Spec.template()

@@ -256,6 +256,12 @@ struct HostileClientTests {
         refuses(.staleNFSFileHandle) { _ = try client.attributes(file) }
     }
 
+    @Test("the client reads ahead no further than the server allows")
+    func readahead() throws {
+        #expect(try client.initialize().readahead == 131_072)
+        #expect(try Client(readahead: 16384, initialize: false).initialize().readahead == 16384)
+    }
+
     @Test("what is not offered is not agreed on")
     func negotiation() throws {
         let agreed = try client.initialize()

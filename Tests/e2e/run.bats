@@ -158,3 +158,17 @@ EOF
     [[ $output == *'33 77'* ]]
     [[ $output == *'restored True status 3'* ]]
 }
+
+# bats test_tags=smoke
+@test "vector registers of processes that take turns do not mix" {
+    cc -static -O2 -o "$BUNDLE/rootfs/bin/avx-yield" "$BATS_TEST_DIRNAME/programs/avx-yield.c"
+    command_is avx-yield
+    run -0 microvm run "$BUNDLE"
+}
+
+# bats test_tags=smoke
+@test "a signal's frame carries the vector registers" {
+    cc -static -O2 -o "$BUNDLE/rootfs/bin/signal-frame" "$BATS_TEST_DIRNAME/programs/signal-frame.c"
+    command_is signal-frame
+    run -0 microvm run "$BUNDLE"
+}

@@ -28,7 +28,7 @@ extension RequestWorker {
         if major == Self.major { server.agree(agreed) }
         try reply.write(Self.major)
         try reply.write(Self.minor)
-        try reply.write(readahead)
+        try reply.write(min(readahead, server.maximumReadahead))
         try reply.write(UInt32(truncatingIfNeeded: agreed))
         try reply.write(Self.maximumBackground)
         try reply.write(Self.congestionThreshold)

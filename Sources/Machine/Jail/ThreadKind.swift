@@ -56,7 +56,7 @@ public enum ThreadKind: CaseIterable, Sendable {
         case .device: Self.common + Self.devices + Self.consoleLog
         case .sockets: Self.common + Self.devices + Self.socketCalls
         case .fileServer: Self.common + Self.devices + Self.files + Self.threads
-        case .control: Self.common + Self.messages + Self.shareRoots + Self.snapshots
+        case .control: Self.common + Self.messages + Self.shareRoots + Self.snapshots + Self.plain([SYS_pread64])
         }
     }
 
