@@ -12,7 +12,7 @@ struct PlanTests {
     }
 
     func plan(_ kind: SourceKind = .directory, _ change: (inout Spec) -> Void = { _ in }) throws -> Plan {
-        try Plan(bundle(change), rootfs: "/b/rootfs", cpus: nil, memory: nil, kind: { (_) throws(SandboxError) in kind })
+        try Plan(bundle(change), rootfs: "/b/rootfs", cpus: nil, memory: nil, softwareKVM: false, kind: { (_) throws(SandboxError) in kind })
     }
 
     @Test("the root file system is a share, read-only as the spec has it, and the guest's path replaces the host's")
@@ -78,8 +78,8 @@ struct PlanTests {
         #expect(plan.guestSpec.linux?.cgroupsPath == "")
     }
 
-    func size(cpus: Int? = nil, memory: Int? = nil, _ change: (inout Spec) -> Void = { _ in }) throws -> MachineSize {
-        try MachineSize(bundle(change).spec, cpus: cpus, memory: memory)
+    func size(cpus: Int? = nil, memory: Int? = nil, softwareKVM: Bool = false, _ change: (inout Spec) -> Void = { _ in }) throws -> MachineSize {
+        try MachineSize(bundle(change).spec, cpus: cpus, memory: memory, softwareKVM: softwareKVM)
     }
 
     @Test("flags come before the spec's hardware, that before its limits, and those before the default")
@@ -100,6 +100,7 @@ struct PlanTests {
         }
         let usual = try size()
         #expect(usual.cpus == 1 && usual.memory == 256 << 20)
+        #expect(try size(softwareKVM: true).memory == 128 << 20)
         let limited = try size(limits)
         #expect(limited.cpus == 3 && limited.memory == (1 << 30) + (64 << 20))
         let given = try size(hardware)

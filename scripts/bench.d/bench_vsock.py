@@ -1,4 +1,5 @@
 """Guest and host over vsock: a byte to and fro, and 32 MiB each way; the host's end is the same Python for both."""
+import glob
 import os
 import shutil
 import socket
@@ -49,13 +50,11 @@ def listen_beside(state):
     """A listener for the guest's connections to PORT, beside the sandbox's own socket."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        for sandbox in os.listdir(state) if os.path.isdir(state) else []:
-            path = os.path.join(state, sandbox, "vsock.sock")
-            if os.path.exists(path):
-                listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                listener.bind(f"{path}_{PORT}")
-                listener.listen()
-                return listener
+        for path in glob.glob(os.path.join(state, "*", "**", "vsock.sock"), recursive=True):
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            listener.bind(f"{path}_{PORT}")
+            listener.listen()
+            return listener
         time.sleep(0.02)
     raise RuntimeError("the sandbox did not come up")
 

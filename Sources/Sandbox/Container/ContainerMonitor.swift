@@ -81,7 +81,8 @@ public final class ContainerMonitor {
         hooks = bundle.spec.hooks ?? Hooks()
 
         ledger.begin("plan")
-        let plan = try Plan(bundle, rootfs: rootfs, cpus: launch.cpus, memory: launch.memory, kind: SourceKind.of)
+        let plan = try Plan(
+            bundle, rootfs: rootfs, cpus: launch.cpus, memory: launch.memory, softwareKVM: launch.machine.softwareKVM ?? false, kind: SourceKind.of)
         let terminal = bundle.spec.process?.terminal ?? false
         try checkConsole(terminal)
 

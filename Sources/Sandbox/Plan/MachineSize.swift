@@ -6,7 +6,9 @@ import OCI
 public struct MachineSize: Sendable, Equatable {
     public static let cpuRange = 1...16
     public static let memoryRange = (32 << 20)...(1 << 40)
-    public static let defaultMemory = 256 << 20
+    static let defaultMemory = 256 << 20
+    /// Where KVM interprets the guest's kernel, which spends a second on each 128 MiB before it does anything else.
+    static let defaultMemoryOnSoftwareKVM = 128 << 20
     /// What the guest's kernel and agent take beside a container that uses all of its limit.
     static let guestOverhead = 64 << 20
     private static let granule = 2 << 20
@@ -15,7 +17,7 @@ public struct MachineSize: Sendable, Equatable {
     /// Bytes, a multiple of 2 MiB.
     public let memory: Int
 
-    public init(_ spec: Spec, cpus: Int?, memory: Int?) throws(SandboxError) {
+    public init(_ spec: Spec, cpus: Int?, memory: Int?, softwareKVM: Bool) throws(SandboxError) {
         let hardware = spec.vm?.hwConfig
         if let cpus {
             self.cpus = try Self.checked("--cpus", cpus, Self.cpuRange)
@@ -30,7 +32,8 @@ public struct MachineSize: Sendable, Equatable {
         } else if let memory = hardware?.memory {
             bytes = try Self.checked("vm.hwConfig.memory", Int(clamping: memory), Self.memoryRange)
         } else {
-            bytes = Self.memoryNeeded(spec.linux?.resources?.memory)
+            bytes = Self.memoryNeeded(
+                spec.linux?.resources?.memory, default: softwareKVM ? Self.defaultMemoryOnSoftwareKVM : Self.defaultMemory)
         }
         self.memory = (bytes + Self.granule - 1) / Self.granule * Self.granule
     }
@@ -43,7 +46,7 @@ public struct MachineSize: Sendable, Equatable {
     }
 
     /// Room for the container's limit beside the guest itself. Memory that is not used costs the host nothing.
-    private static func memoryNeeded(_ memory: LinuxMemory?) -> Int {
+    private static func memoryNeeded(_ memory: LinuxMemory?, default defaultMemory: Int) -> Int {
         guard let limit = memory?.limit, limit > 0 else { return defaultMemory }
         let limitAndGuest = Int(limit).addingReportingOverflow(guestOverhead)
         return min(max(defaultMemory, limitAndGuest.overflow ? .max : limitAndGuest.partialValue), memoryRange.upperBound)

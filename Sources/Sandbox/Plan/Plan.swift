@@ -25,12 +25,13 @@ public struct Plan: Sendable, Equatable {
     /// - Parameters:
     ///   - rootfs: absolute path on the host.
     ///   - cpus, memory: the operator's choice.
+    ///   - softwareKVM: KVM interprets the guest kernel.
     ///   - kind: what the source of a bind mount is.
     public init(
-        _ bundle: Bundle, rootfs: String, cpus: Int?, memory: Int?, kind: (String) throws(SandboxError) -> SourceKind
+        _ bundle: Bundle, rootfs: String, cpus: Int?, memory: Int?, softwareKVM: Bool, kind: (String) throws(SandboxError) -> SourceKind
     ) throws(SandboxError) {
         let spec = bundle.spec
-        size = try MachineSize(spec, cpus: cpus, memory: memory)
+        size = try MachineSize(spec, cpus: cpus, memory: memory, softwareKVM: softwareKVM)
         let readOnly = spec.root?.readonly ?? false
         shares = [Share(name: Self.rootShare, path: rootfs, readOnly: readOnly, field: "root.path")]
         guestSpec = spec

@@ -13,7 +13,8 @@ struct MachineFlags: ParsableArguments {
         help: ArgumentHelp(
             "Guest memory: bytes, or with K, M or G.",
             discussion: """
-                Default: vm.hwConfig.memory of config.json, else linux.resources.memory.limit and 64M for the guest, at least 256M. \
+                Default: vm.hwConfig.memory of config.json, else linux.resources.memory.limit and 64M for the guest, at least 256M, \
+                or 128M where KVM interprets the guest's kernel. \
                 The host gives only what is used.
                 """, valueName: "size"))
     var memory: String?
