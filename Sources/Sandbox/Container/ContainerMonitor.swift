@@ -13,6 +13,7 @@ public final class ContainerMonitor {
     private let build: String
     private let log: Logger
     private var ledger: Ledger
+    private var progress: StartProgress?
     private var signals: SignalForwarder?
     private var directory: StateDirectory?
     private var machine: SandboxMachine?
@@ -58,6 +59,7 @@ public final class ContainerMonitor {
     /// - Returns: its exit status.
     public func run() throws -> Int32 {
         ignoreBrokenPipes()
+        if launch.mode == .foreground { progress = StartProgress(on: loop) }
         signals = try SignalForwarder(on: loop) { [weak self] in self?.take($0) }
         let root = try StateRoot(launch.root)
         defer { cleanUp(root) }
@@ -71,16 +73,21 @@ public final class ContainerMonitor {
         }
     }
 
+    private func begin(_ stage: String, at time: UInt64 = monotonicNanoseconds()) {
+        ledger.begin(stage, at: time)
+        progress?.stage = stage
+    }
+
     // MARK: Create
 
     private func create(in root: StateRoot) throws {
-        ledger.begin("parse")
+        begin("parse")
         let bundle = try Bundle.load(launch.bundle)
         for warning in try bundle.spec.validate() { log.debug("\(warning)") }
         let rootfs = try bundle.rootfs()
         hooks = bundle.spec.hooks ?? Hooks()
 
-        ledger.begin("plan")
+        begin("plan")
         let plan = try Plan(
             bundle, rootfs: rootfs, cpus: launch.cpus, memory: launch.memory, softwareKVM: launch.machine.softwareKVM ?? false, kind: SourceKind.of)
         let terminal = bundle.spec.process?.terminal ?? false
@@ -94,26 +101,26 @@ public final class ContainerMonitor {
         self.directory = directory
         self.record = record
 
-        ledger.begin("spawn")
+        begin("spawn")
         let machine = SandboxMachine(directory, on: loop)
         self.machine = machine
         if let interruption { throw interruption }
-        try machine.launch(plan, launch.machine) { [weak self] in self?.ledger.begin("kernel", at: $0) }
+        try machine.launch(plan, launch.machine) { [weak self] in self?.begin("kernel", at: $0) }
         try waitForAgent(machine)
 
-        ledger.begin("streams")
+        begin("streams")
         let streams = ProcessStreams(try hostStreams(terminal), on: loop)
         streams.onFirstOutput = { [weak self] in self?.ledger.begin("program") }
         self.streams = streams
         let guestStreams = try streams.open(vsock: machine.vsockPath)
 
         if !hooks.prestart.isEmpty || !hooks.createRuntime.isEmpty {
-            ledger.begin("hooks")
+            begin("hooks")
             try HookRunner().run("prestart", hooks.prestart, record.state)
             try HookRunner().run("createRuntime", hooks.createRuntime, record.state)
         }
 
-        ledger.begin("create")
+        begin("create")
         var spec = plan.guestSpec
         if terminal, let size = console?.size { spec.process?.consoleSize = Box(height: UInt32(size.rows), width: UInt32(size.columns)) }
         let request = try CreateContainerRequest.with {
@@ -175,7 +182,8 @@ public final class ContainerMonitor {
             guard exit == nil else { return }
         }
         do {
-            ledger.begin("start")
+            begin("start")
+            progress?.end()
             _ = try machine.call(AgentMethods.startContainer, ContainerRequest.with { $0.containerID = launch.id })
             ledger.begin("first output")
             record.status = .running
@@ -222,6 +230,7 @@ public final class ContainerMonitor {
     }
 
     private func cleanUp(_ root: StateRoot) {
+        progress?.end()
         streams?.stop()
         machine?.kill()
         console?.restore()
