@@ -8,6 +8,8 @@ public struct Installation: Sendable {
     public let vmm: String
     public let kernel: String
     public let image: String
+    /// System.map of our kernel.
+    let symbols: String
 
     /// Paths given are taken; what is not is looked for beside this program.
     public init(vmm: String? = nil, kernel: String? = nil, image: String? = nil) throws(SystemError) {
@@ -16,6 +18,7 @@ public struct Installation: Sendable {
         self.vmm = vmm ?? "\(programs)/microvm-vmm"
         self.kernel = kernel ?? "\(files)/vmlinux"
         self.image = image ?? "\(files)/guest.erofs"
+        symbols = "\(files)/System.map"
     }
 
     /// Opens the kernel and the guest image; the error names the flag that gives another.
