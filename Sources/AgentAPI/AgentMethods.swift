@@ -18,7 +18,6 @@ public enum AgentMethods {
     public static let pause = Method<ContainerRequest, Empty>(service, "Pause")
     public static let resume = Method<ContainerRequest, Empty>(service, "Resume")
     public static let waitOOM = Method<ContainerRequest, OOMResponse>(service, "WaitOOM")
-    public static let setClock = Method<SetClockRequest, Empty>(service, "SetClock")
-    public static let reseedRandom = Method<ReseedRandomRequest, Empty>(service, "ReseedRandom")
+    public static let renew = Method<RenewRequest, Empty>(service, "Renew")
     public static let powerOff = Method<Empty, Empty>(service, "PowerOff")
 }

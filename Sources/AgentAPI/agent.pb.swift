@@ -71,8 +71,6 @@ public nonisolated struct ConnectResponse: Sendable {
 
   public var kernelRelease: String = String()
 
-  public var bootID: String = String()
-
   /// Nanoseconds of CLOCK_BOOTTIME at which the agent's main began and was ready, for the start ledger.
   public var startedAtNs: UInt64 = 0
 
@@ -321,24 +319,15 @@ public nonisolated struct OOMResponse: Sendable {
   public init() {}
 }
 
-public nonisolated struct SetClockRequest: Sendable {
+public nonisolated struct RenewRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
+
+  /// Entropy of the host's, for the kernel's random generator.
+  public var seed: Data = Data()
 
   public var nanosecondsSinceEpoch: Int64 = 0
-
-  public var unknownFields = SwiftProtobuf.UnknownStorage()
-
-  public init() {}
-}
-
-public nonisolated struct ReseedRandomRequest: Sendable {
-  // SwiftProtobuf.Message conformance is added in an extension below. See the
-  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
-  // methods supported on all messages.
-
-  public var seed: Data = Data()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -410,7 +399,7 @@ nonisolated extension ConnectRequest: SwiftProtobuf.Message, SwiftProtobuf._Mess
 
 nonisolated extension ConnectResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".ConnectResponse"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{3}agent_build\0\u{3}kernel_release\0\u{3}boot_id\0\u{3}started_at_ns\0\u{3}ready_at_ns\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{3}agent_build\0\u{3}kernel_release\0\u{3}started_at_ns\0\u{3}ready_at_ns\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -421,9 +410,8 @@ nonisolated extension ConnectResponse: SwiftProtobuf.Message, SwiftProtobuf._Mes
       case 1: try { try decoder.decodeSingularUInt32Field(value: &self.version) }()
       case 2: try { try decoder.decodeSingularStringField(value: &self.agentBuild) }()
       case 3: try { try decoder.decodeSingularStringField(value: &self.kernelRelease) }()
-      case 4: try { try decoder.decodeSingularStringField(value: &self.bootID) }()
-      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.startedAtNs) }()
-      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.readyAtNs) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.startedAtNs) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.readyAtNs) }()
       default: break
       }
     }
@@ -439,14 +427,11 @@ nonisolated extension ConnectResponse: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if !self.kernelRelease.isEmpty {
       try visitor.visitSingularStringField(value: self.kernelRelease, fieldNumber: 3)
     }
-    if !self.bootID.isEmpty {
-      try visitor.visitSingularStringField(value: self.bootID, fieldNumber: 4)
-    }
     if self.startedAtNs != 0 {
-      try visitor.visitSingularUInt64Field(value: self.startedAtNs, fieldNumber: 5)
+      try visitor.visitSingularUInt64Field(value: self.startedAtNs, fieldNumber: 4)
     }
     if self.readyAtNs != 0 {
-      try visitor.visitSingularUInt64Field(value: self.readyAtNs, fieldNumber: 6)
+      try visitor.visitSingularUInt64Field(value: self.readyAtNs, fieldNumber: 5)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -455,7 +440,6 @@ nonisolated extension ConnectResponse: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if lhs.version != rhs.version {return false}
     if lhs.agentBuild != rhs.agentBuild {return false}
     if lhs.kernelRelease != rhs.kernelRelease {return false}
-    if lhs.bootID != rhs.bootID {return false}
     if lhs.startedAtNs != rhs.startedAtNs {return false}
     if lhs.readyAtNs != rhs.readyAtNs {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
@@ -986,39 +970,9 @@ nonisolated extension OOMResponse: SwiftProtobuf.Message, SwiftProtobuf._Message
   }
 }
 
-nonisolated extension SetClockRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  public static let protoMessageName: String = _protobuf_package + ".SetClockRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}nanoseconds_since_epoch\0")
-
-  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularInt64Field(value: &self.nanosecondsSinceEpoch) }()
-      default: break
-      }
-    }
-  }
-
-  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if self.nanosecondsSinceEpoch != 0 {
-      try visitor.visitSingularInt64Field(value: self.nanosecondsSinceEpoch, fieldNumber: 1)
-    }
-    try unknownFields.traverse(visitor: &visitor)
-  }
-
-  public static func ==(lhs: SetClockRequest, rhs: SetClockRequest) -> Bool {
-    if lhs.nanosecondsSinceEpoch != rhs.nanosecondsSinceEpoch {return false}
-    if lhs.unknownFields != rhs.unknownFields {return false}
-    return true
-  }
-}
-
-nonisolated extension ReseedRandomRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  public static let protoMessageName: String = _protobuf_package + ".ReseedRandomRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}seed\0")
+nonisolated extension RenewRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".RenewRequest"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}seed\0\u{3}nanoseconds_since_epoch\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1027,6 +981,7 @@ nonisolated extension ReseedRandomRequest: SwiftProtobuf.Message, SwiftProtobuf.
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularBytesField(value: &self.seed) }()
+      case 2: try { try decoder.decodeSingularInt64Field(value: &self.nanosecondsSinceEpoch) }()
       default: break
       }
     }
@@ -1036,11 +991,15 @@ nonisolated extension ReseedRandomRequest: SwiftProtobuf.Message, SwiftProtobuf.
     if !self.seed.isEmpty {
       try visitor.visitSingularBytesField(value: self.seed, fieldNumber: 1)
     }
+    if self.nanosecondsSinceEpoch != 0 {
+      try visitor.visitSingularInt64Field(value: self.nanosecondsSinceEpoch, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
-  public static func ==(lhs: ReseedRandomRequest, rhs: ReseedRandomRequest) -> Bool {
+  public static func ==(lhs: RenewRequest, rhs: RenewRequest) -> Bool {
     if lhs.seed != rhs.seed {return false}
+    if lhs.nanosecondsSinceEpoch != rhs.nanosecondsSinceEpoch {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -23,6 +23,8 @@ public struct SandboxError: Error, Sendable, Equatable, CustomStringConvertible 
         /// The guest's agent is gone, or answered what it must not.
         case agentLost
         case timedOut
+        /// A machine could not be saved.
+        case notSaved
         /// The program cannot be executed.
         case notExecutable
         /// There is no such program.

@@ -40,6 +40,11 @@ public final class Channel {
         flush()
     }
 
+    /// Tells the peer that nothing more comes; what it still has to say is read.
+    public func finish() throws(SystemError) {
+        try socket.shutdown(.writing)
+    }
+
     /// Leaves the loop and lets go of the socket's callbacks. Unsent bytes are lost.
     public func close() {
         guard isOpen else { return }

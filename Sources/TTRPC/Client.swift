@@ -38,6 +38,11 @@ public final class Client {
         }
     }
 
+    /// Says that no more calls come: a server closes the connection then, and ``onClose`` is called.
+    public func finish() throws(SystemError) {
+        try channel.finish()
+    }
+
     /// Fails what is unanswered and closes the connection; ``onClose`` is not called.
     public func close() {
         channel.close()

@@ -12,6 +12,10 @@ struct Main {
             exit(2)
         }
         do {
+            if let snapshot = options.verify {
+                try Machine.verify(snapshot)
+                exit(0)
+            }
             let vmm = try VMM(options)
             let reason = try vmm.run()
             if case .error(let text) = reason { standardError("microvm-vmm: \(text)") }

@@ -25,6 +25,8 @@ struct Options {
     var profile: Descriptor?
     /// A snapshot to go on from.
     var restore: Descriptor?
+    /// A snapshot to read and check, and nothing else.
+    var verify: Descriptor?
 
     static let usage = """
         usage: microvm-vmm --cpus N --memory BYTES --kernel-fd FD [OPTION…]
@@ -49,6 +51,7 @@ struct Options {
                                nanoseconds and addresses in hexadecimal, the innermost first
           --restore-fd FD      go on from the snapshot in this directory instead of booting; everything else must be as
                                it was given to the machine that was saved, but for sockets, shares and the console
+          --verify-fd FD       only read the snapshot in this directory whole and hold it against its checksums
           --kill-with-parent   die when the parent does
           --jail               give up every right not needed: namespaces, an empty root or DIRECTORY-FD's as root,
                                no capability but the file server's, a system call filter on each thread
@@ -87,6 +90,7 @@ struct Options {
             case "--directory-fd": directory = try descriptor(flag, value)
             case "--share": shares.append(try share(flag, value))
             case "--restore-fd": restore = try descriptor(flag, value)
+            case "--verify-fd": verify = try descriptor(flag, value)
             case "--profile-fd": profile = try descriptor(flag, value)
             case "--host-kind":
                 guard ["hardware", "software"].contains(value) else { throw UsageError(description: "\(flag): hardware or software, not \(value)") }

@@ -22,6 +22,8 @@ enum CommandLineArguments {
             if globalsWithValue.contains(name) || globalFlags.contains(name) { globals += rest.prefix(count) }
             rest = rest.dropFirst(count)
         }
-        return rest.prefix(1) + globals + rest.dropFirst()
+        // `template build` is two words.
+        let words = rest.first == TemplateCommand.configuration.commandName && rest.dropFirst().first?.hasPrefix("-") == false ? 2 : 1
+        return rest.prefix(words) + globals + rest.dropFirst(words)
     }
 }

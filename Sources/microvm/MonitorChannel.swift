@@ -2,9 +2,10 @@ import Linux
 import OCI
 import Sandbox
 
-/// Between a command and the monitor it starts: one message each way. The command's going away, and the monitor's, are seen by the other.
+/// Between a command and the monitor it starts: one message each way, and notes of the monitor's before its answer. The command's going away, and the monitor's, are seen by the other.
 struct MonitorChannel {
     private static let launchLimit = 128 << 10
+    private static let note = "note "
     private static let answerLimit = 16 << 10
 
     let socket: Descriptor
@@ -18,10 +19,14 @@ struct MonitorChannel {
     /// Says what to run, and waits for the answer of the process at the other end.
     func send(_ launch: some Encodable, to monitor: ChildProcess) throws {
         try socket.send(Array(JSON.encode(launch).utf8))
-        while try !socket.waitReadable(atMost: 1_000_000_000) {
-            guard try !monitor.pidfd.waitReadable(atMost: 0) else { throw Failure(.internalError, "the container's monitor was killed") }
-        }
-        let answer = String(decoding: try socket.receive(limit: Self.answerLimit).bytes, as: UTF8.self)
+        var answer: String
+        repeat {
+            while try !socket.waitReadable(atMost: 1_000_000_000) {
+                guard try !monitor.pidfd.waitReadable(atMost: 0) else { throw Failure(.internalError, "the container's monitor was killed") }
+            }
+            answer = String(decoding: try socket.receive(limit: Self.answerLimit).bytes, as: UTF8.self)
+            if answer.hasPrefix(Self.note) { try? Descriptor.standardError.writeAll(answer.dropFirst(Self.note.count) + "\n") }
+        } while answer.hasPrefix(Self.note)
         if answer == "ok" { return }
         let words = answer.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)
         guard words.count == 3, words[0] == "error", let status = Int32(words[1]).flatMap(ExitStatus.init) else {
@@ -39,6 +44,12 @@ struct MonitorChannel {
     func succeed() throws {
         // Fails when nobody waits any more: the container goes too then, for its creator does not know of it.
         try socket.send(Array("ok".utf8))
+    }
+
+    /// For the person who waits for the command.
+    func note(_ progress: Templates.Progress) {
+        guard case .began(let size) = progress else { return }
+        try? socket.send(Array("\(Self.note)\(TemplateReporter.beginning(size))".utf8))
     }
 
     func fail(_ error: any Error) {

@@ -180,7 +180,7 @@ extension RealContainers {
         func handshake() throws {
             let response = try machine.call(AgentMethods.connect, .with { $0.minVersion = 1; $0.maxVersion = 7 })
             #expect(response.version == 1)
-            #expect(!response.kernelRelease.isEmpty && response.bootID.utf8.count == 36)
+            #expect(!response.kernelRelease.isEmpty)
             expectStatus(.failedPrecondition) { _ = try machine.call(AgentMethods.connect, .with { $0.minVersion = 2; $0.maxVersion = 3 }) }
         }
 

@@ -10,6 +10,8 @@ import Testing
             (["--log=/l", "--log-format", "json", "--debug", "run", "-b", "x", "id"], ["run", "--log=/l", "--log-format", "json", "--debug", "-b", "x", "id"]),
             (["run", "--root", "/r", "b"], ["run", "--root", "/r", "b"]),
             (["--systemd-cgroup", "--rootless", "auto", "--criu=x", "state", "id"], ["state", "id"]),
+            (["--root", "/r", "template", "build", "--cpus", "2"], ["template", "build", "--root", "/r", "--cpus", "2"]),
+            (["--root", "/r", "template", "--help"], ["template", "--root", "/r", "--help"]),
             (["--help"], ["--help"]),
             (["--root", "/r", "--help"], ["--root", "/r", "--help"]),
             (["-v"], ["--version"]),

@@ -101,7 +101,7 @@ final class TestHost {
         options.standardError = try Descriptor.open(files[1], O_WRONLY | O_CREAT | O_APPEND, mode: 0o644)
         var line = ["microvm", "--root", state] + arguments.prefix(1)
         if ["run", "create"].contains(arguments.first) {
-            line += ["--vmm", "\(programs)/fake-vmm", "--kernel", "/bin/sh", "--image", "/bin/sh", "--host-kind", "hardware"]
+            line += ["--vmm", "\(programs)/fake-vmm", "--kernel", "/bin/sh", "--image", "/bin/sh", "--host-kind", "hardware", "--cold"]
             if !fault.isEmpty { line += ["--kernel-arguments", fault] }
         }
         line += arguments.dropFirst()

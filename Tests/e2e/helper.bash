@@ -12,6 +12,9 @@ setup_file_common() {
     export ROOTFS=$BATS_FILE_TMPDIR/rootfs
     mkdir -m 700 "$STATE"
     make_rootfs "$ROOTFS"
+    # Makes the template if there is none yet: no test has to wait for it, or hear of it.
+    make_bundle "$BATS_FILE_TMPDIR/first"
+    microvm run "$BATS_FILE_TMPDIR/first" 2>/dev/null
 }
 
 setup_common() {

@@ -60,6 +60,20 @@ extension Machine {
     }
 }
 
+extension Machine {
+    /// Reads a snapshot whole, and holds it against its checksums; a restore reads only what has been touched since it was saved.
+    public static func verify(_ directory: Descriptor) throws(MachineError) {
+        try stage(MachineError.readSnapshot) {
+            let snapshot = SnapshotDirectory(directory)
+            let saved = try MachineState.identity(try snapshot.readState()).memoryFile
+            let memory = try snapshot.openMemory()
+            guard UInt64(clamping: try memory.status().st_size) == saved.size, try GuestMemory.contentHash(of: memory) == saved.contentHash else {
+                throw SnapshotError("the memory file's checksum is wrong")
+            }
+        }
+    }
+}
+
 extension MachineState.Identity {
     /// - Throws: what is not as it was.
     func check(_ configuration: MachineConfiguration, _ supported: [kvm_cpuid_entry2]) throws {

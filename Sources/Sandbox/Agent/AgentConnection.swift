@@ -9,6 +9,9 @@ final class AgentConnection {
     /// For calls that start programs, mount file systems or wait for the kernel. Software KVM takes its time.
     static let longDeadline: UInt64 = 60_000_000_000
 
+    /// As much as the kernel's generator holds.
+    private static let seedSize = 64
+
     private let client: Client
     private(set) var information = ConnectResponse()
 
@@ -42,6 +45,21 @@ final class AgentConnection {
                 return .success(())
             })
         }
+    }
+
+    /// For an agent whose machine was restored; nothing may run in it before the answer.
+    func renew(_ complete: @escaping (Result<Empty, Status>) -> Void) throws(SystemError) {
+        let seed = try randomBytes(Self.seedSize)
+        let request = RenewRequest.with {
+            $0.seed = .init(seed)
+            $0.nanosecondsSinceEpoch = Int64(clamping: wallClockNanoseconds())
+        }
+        call(AgentMethods.renew, request, deadline: Self.longDeadline, complete)
+    }
+
+    /// Says that no more calls come; the agent closes the connection then.
+    func finish() throws(SystemError) {
+        try client.finish()
     }
 
     func close() {

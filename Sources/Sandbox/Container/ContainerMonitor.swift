@@ -33,6 +33,8 @@ public final class ContainerMonitor {
     private var creator: Descriptor?
     /// Said once, when the container is created or, for those that start at once, started.
     public var onReady: (() throws -> Void)?
+    /// Hears of a template being made, which takes as long as a boot.
+    public var onTemplate: ((Templates.Progress) -> Void)?
 
     /// - Parameters:
     ///   - ledger: with the time since the process began.
@@ -101,12 +103,7 @@ public final class ContainerMonitor {
         self.directory = directory
         self.record = record
 
-        begin("spawn")
-        let machine = SandboxMachine(directory, on: loop)
-        self.machine = machine
-        if let interruption { throw interruption }
-        try machine.launch(plan, launch.machine) { [weak self] in self?.begin("kernel", at: $0) }
-        try waitForAgent(machine)
+        let machine = try startMachine(plan, directory)
 
         begin("streams")
         let streams = ProcessStreams(try hostStreams(terminal), on: loop)
@@ -158,12 +155,24 @@ public final class ContainerMonitor {
         return host
     }
 
-    private func waitForAgent(_ machine: SandboxMachine) throws {
-        let answer = try machine.waitForAgent(build: build)
-        // The guest's clock is its own, and its answer hostile: only a length is taken, and the ledger bounds it.
-        let agent = answer.readyAtNs >= answer.startedAtNs ? answer.readyAtNs - answer.startedAtNs : 0
-        let now = monotonicNanoseconds()
-        ledger.begin("agent", at: now - min(agent, now))
+    private func startMachine(_ plan: Plan, _ directory: StateDirectory) throws -> SandboxMachine {
+        let starter = MachineStarter(
+            place: directory.machinePlace, loop: loop, options: launch.machine, build: build, log: log,
+            mark: { [weak self] in self?.begin($0, at: $1 ?? monotonicNanoseconds()) },
+            report: { [weak self] in self?.tell($0) },
+            use: { [weak self] machine in
+                self?.machine = machine
+                if let interruption = self?.interruption { throw interruption }
+            })
+        return try starter.start(plan)
+    }
+
+    private func tell(_ news: Templates.Progress) {
+        guard let onTemplate else { return }
+        // One line of progress at a time.
+        if case .began = news { progress?.end() }
+        onTemplate(news)
+        if case .ended = news, progress != nil { progress = StartProgress(on: loop) }
     }
 
     private func write(_ new: SandboxRecord) throws {

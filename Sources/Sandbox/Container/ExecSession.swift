@@ -48,7 +48,7 @@ public final class ExecSession {
 
         let streams = ProcessStreams(try hostStreams(), on: client.waiter.loop)
         defer { streams.stop() }
-        let guestStreams = try streams.open(vsock: handle.directory.guestSocketPath(SandboxMachine.vsockName))
+        let guestStreams = try streams.open(vsock: handle.directory.machinePlace.socketPath(SandboxMachine.vsockName))
         var process = launch.process
         if let size = console?.size { process.consoleSize = Box(height: UInt32(size.rows), width: UInt32(size.columns)) }
         let request = try ExecRequest.with {

@@ -21,9 +21,10 @@ public struct Installation: Sendable {
         symbols = "\(files)/System.map"
     }
 
-    /// Opens the kernel and the guest image; the error names the flag that gives another.
+    /// Opens the kernel and the guest image, and finds the monitor; the error names the flag that gives another.
     func open() throws(SandboxError) -> (kernel: Descriptor, image: Descriptor) {
-        (try Self.open("--kernel", kernel), try Self.open("--image", image))
+        do throws(SystemError) { _ = try Descriptor.openPath(vmm) } catch { throw SandboxError(.missing(error.errno), "--vmm \(vmm): \(error.errno)") }
+        return (try Self.open("--kernel", kernel), try Self.open("--image", image))
     }
 
     private static func open(_ flag: String, _ path: String) throws(SandboxError) -> Descriptor {

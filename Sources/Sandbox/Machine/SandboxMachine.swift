@@ -17,12 +17,19 @@ public final class SandboxMachine {
         public var console: String?
         /// Nil: the VMM finds out.
         public var softwareKVM: Bool?
+        /// Where templates are kept; nil: ``TemplateStore/defaultPath``.
+        public var templates: String?
+        /// Boot, even if there is a template.
+        public var isCold = false
 
         public init() {}
     }
 
     /// From the first instruction to the agent. A cold boot on a busy software KVM takes half a minute.
     private static let bootDeadline: UInt64 = 120_000_000_000
+    private static let restoreDeadline: UInt64 = 20_000_000_000
+    /// For a snapshot to be written.
+    private static let snapshotDeadline: UInt64 = 60_000_000_000
     private static let powerOffDeadline: UInt64 = 5_000_000_000
     /// How long a lost agent waits for the reason, which the VMM may be about to tell.
     private static let reasonDelay: UInt64 = 1_000_000_000
@@ -30,7 +37,7 @@ public final class SandboxMachine {
     private static let consoleName = "console.log"
 
     let loop: EventLoop
-    private let directory: StateDirectory
+    private let place: MachinePlace
     private var vmm: VMMProcess?
     private var agent: AgentConnection?
     private var listener: Descriptor?
@@ -38,50 +45,61 @@ public final class SandboxMachine {
     let waiter: Waiter
     private(set) var end: MachineEnd?
     private var consoleFile: Descriptor?
+    private var isRestored = false
 
-    public init(_ directory: StateDirectory, on loop: EventLoop) {
-        self.directory = directory
+    init(_ place: MachinePlace, on loop: EventLoop) {
+        self.place = place
         self.loop = loop
         waiter = Waiter(loop)
     }
 
     /// Path of the Unix socket that leads into the guest.
-    public var vsockPath: String { directory.guestSocketPath(Self.vsockName) }
+    public var vsockPath: String { place.socketPath(Self.vsockName) }
     private var agentSocketName: String { "\(Self.vsockName)_\(AgentAddress.rpcPort)" }
 
     // MARK: Start
 
-    /// Starts the VMM. ``waitForAgent(_:)`` is next.
+    /// Starts the VMM. ``waitForAgent(build:)`` is next.
     ///
-    /// - Parameter onStarted: called with the moment of the guest's first instruction.
-    func launch(_ plan: Plan, _ options: Options, onStarted: @escaping (UInt64) -> Void) throws {
+    /// - Parameters:
+    ///   - snapshot: the directory of a snapshot of a machine of this size, taken with an idle agent; nil: boot.
+    ///   - onStarted: called with the moment of the guest's first instruction.
+    func launch(
+        _ size: MachineSize, _ shares: [Plan.Share], _ options: Options, restoring snapshot: Descriptor? = nil,
+        onStarted: @escaping (UInt64) -> Void = { _ in }
+    ) throws {
         let installation = try Installation(vmm: options.vmm, kernel: options.kernel, image: options.image)
         let (kernel, image) = try installation.open()
-        let roots = try plan.shares.map { share in (share: share, root: try Self.openRoot(share)) }
-        let agentListener = try Descriptor.listening(at: .unix(directory.guestSocketPath(agentSocketName)))
-        try agentListener.setNonBlocking()
-        try loop.add(agentListener, .readable) { [weak self] _ in self?.acceptAgent() }
-        listener = agentListener
+        let roots = try shares.map { share in (share: share, root: try Self.openRoot(share)) }
+        if snapshot == nil { try listenForAgent() }
         let vmm = try VMMProcess(
             VMMProcess.Options(
-                size: plan.size, program: installation.vmm, kernel: kernel, image: image, commandLine: options.kernelArguments,
-                shares: roots, vsock: try Descriptor.listening(at: .unix(vsockPath)), vsockName: Self.vsockName,
-                directory: directory.guestSockets,
-                console: try openConsole(options.console), softwareKVM: options.softwareKVM),
+                size: size, program: installation.vmm, kernel: kernel, image: image, commandLine: options.kernelArguments,
+                shares: roots, vsock: try Descriptor.listening(at: .unix(vsockPath)), vsockName: Self.vsockName, directory: place.sockets,
+                console: try openConsole(options.console), softwareKVM: options.softwareKVM, snapshot: snapshot),
             on: loop)
         vmm.onStarted = onStarted
         vmm.onEnd = { [weak self] in self?.machineEnded($0) }
         self.vmm = vmm
+        isRestored = snapshot != nil
+        if isRestored { try dialAgent() }
     }
 
-    /// Waits for the agent's call and shakes hands.
-    func waitForAgent(build: String) throws -> ConnectResponse {
-        try waiter.wait("the guest to start", atMost: Self.bootDeadline) { agent != nil }
+    /// Waits for the agent's call, or its answer to ours, and shakes hands. A restored agent has also made its machine
+    /// different from its template's others by then.
+    @discardableResult
+    func waitForAgent(build: String, onAnswer: () -> Void = {}) throws -> ConnectResponse {
+        try waiter.wait("the guest to start", atMost: isRestored ? Self.restoreDeadline : Self.bootDeadline) { agent != nil }
         guard let agent else { throw SandboxError(.agentLost, "no agent") }
+        onAnswer()
         var answer: Result<Void, Status>?
+        var renewal: Result<Void, Status>? = isRestored ? nil : .success(())
         agent.shakeHands(build: build) { answer = $0 }
-        try waiter.wait("the guest's agent", atMost: AgentConnection.longDeadline) { answer != nil }
-        if case .failure(let status) = answer { throw waiter.failure ?? SandboxError(.agentLost, "the guest's agent: \(status)") }
+        if isRestored { try agent.renew { renewal = $0.map { _ in } } }
+        try waiter.wait("the guest's agent", atMost: AgentConnection.longDeadline) { answer != nil && renewal != nil }
+        for case .failure(let status) in [answer, renewal] {
+            throw waiter.failure ?? SandboxError(.agentLost, "the guest's agent: \(status)")
+        }
         return agent.information
     }
 
@@ -98,7 +116,7 @@ public final class SandboxMachine {
                 try Descriptor.open(path, O_WRONLY | O_CREAT | O_NOCTTY | O_NONBLOCK, mode: 0o600)
             }
             if let file { return file }
-            let log = try Descriptor.open(Self.consoleName, O_RDWR | O_CREAT, mode: 0o600, at: directory.descriptor)
+            let log = try Descriptor.open(Self.consoleName, O_RDWR | O_CREAT, mode: 0o600, at: place.directory)
             consoleFile = log
             return log
         } catch {
@@ -106,12 +124,36 @@ public final class SandboxMachine {
         }
     }
 
+    private func listenForAgent() throws {
+        let agentListener = try Descriptor.listening(at: .unix(place.socketPath(agentSocketName)))
+        try agentListener.setNonBlocking()
+        try loop.add(agentListener, .readable) { [weak self] _ in self?.acceptAgent() }
+        listener = agentListener
+    }
+
     private func acceptAgent() {
         guard let listener, let socket = try? listener.accept() else { return }
         // The first to call is the agent, before there is any container. Nobody else is listened to.
         loop.remove(listener)
         self.listener = nil
-        try? directory.guestSockets.remove(agentSocketName)
+        try? place.sockets.remove(agentSocketName)
+        talk(over: socket)
+    }
+
+    /// A restored agent made its call in another life; it still listens. The VMM takes ours when it is ready.
+    private func dialAgent() throws {
+        let socket = try Descriptor.connected(to: .unix(vsockPath))
+        try socket.writeAll("CONNECT \(AgentAddress.rpcPort)\n")
+        try socket.setNonBlocking()
+        try loop.add(socket, .readable) { [weak self] _ in
+            // `OK <port>\n`, in one piece; the agent says nothing before it is asked.
+            guard let self, let answer = try? socket.read(upTo: 64) else { return }
+            loop.remove(socket)
+            if answer.starts(with: Array("OK ".utf8)) { talk(over: socket) } else { agentLost("it does not listen") }
+        }
+    }
+
+    private func talk(over socket: Descriptor) {
         do {
             let agent = try AgentConnection(socket, on: loop)
             agent.onLost = { [weak self] in self?.agentLost($0) }
@@ -152,6 +194,26 @@ public final class SandboxMachine {
         }
     }
 
+    /// Ends the conversation with the agent, and returns when it has noticed.
+    func hangUp() throws {
+        guard let agent else { return }
+        var isOver = false
+        agent.onLost = { _ in isOver = true }
+        try agent.finish()
+        try waiter.wait("the guest's agent to hang up", atMost: AgentConnection.shortDeadline) { isOver }
+        agent.close()
+        self.agent = nil
+    }
+
+    /// Writes the machine as it is into an empty directory.
+    func save(to directory: Descriptor) throws {
+        guard let vmm else { return }
+        var answer: Result<String, SandboxError>?
+        vmm.request("snapshot", passing: [directory]) { answer = $0 }
+        try waiter.wait("the snapshot", atMost: Self.snapshotDeadline) { answer != nil }
+        _ = try answer?.get()
+    }
+
     // MARK: End
 
     private func agentLost(_ reason: String) {
@@ -173,6 +235,7 @@ public final class SandboxMachine {
         case .tripleFault: SandboxError(.guestStopped, "the guest's CPU stopped in a triple fault")
         case .panic: SandboxError(.guestPanic, "the guest's kernel panicked\(lastWords().map { ": \($0)" } ?? "")")
         case .kernel: SandboxError(.badInput, "--kernel: \(end.text)")
+        case .snapshot: SandboxError(.badInput, end.text.hasPrefix("microvm-vmm: ") ? String(end.text.dropFirst(13)) : end.text)
         case .error: SandboxError(.monitorEnded, "virtual machine monitor: \(end.text)")
         case .monitor: SandboxError(.monitorEnded, "the virtual machine monitor ended: \(end.text)")
         }

@@ -11,6 +11,8 @@ public struct MachineEnd: Error, Sendable, Equatable {
         case error
         /// The kernel file is none, or needs more memory.
         case kernel
+        /// The snapshot cannot be restored here.
+        case snapshot
         /// Not the guest: the monitor process itself was killed or failed.
         case monitor
     }
@@ -40,6 +42,8 @@ final class VMMProcess {
         var console: Descriptor
         /// Nil: the VMM finds out.
         var softwareKVM: Bool?
+        /// The directory of a snapshot to go on from; nil: boot.
+        var snapshot: Descriptor?
     }
 
     private static let messageLimit = 4096
@@ -52,6 +56,8 @@ final class VMMProcess {
     private let errors: Descriptor
     private var errorText: [UInt8] = []
     private var reported: MachineEnd?
+    /// Who waits for the answers to requests, in order.
+    private var unanswered: [(Result<String, SandboxError>) -> Void] = []
     /// Called with the moment of the first KVM_RUN.
     var onStarted: ((UInt64) -> Void)?
     /// Called once, when the process is gone.
@@ -69,11 +75,13 @@ final class VMMProcess {
         ]
         if !options.commandLine.isEmpty { arguments += ["--cmdline", options.commandLine] }
         if let software = options.softwareKVM { arguments += ["--host-kind", software ? "software" : "hardware"] }
+        if let snapshot = options.snapshot { arguments += ["--restore-fd", "\(snapshot.raw)"] }
         for (share, root) in options.shares { arguments += ["--share", "\(share.name):\(root.raw):\(share.readOnly ? "ro" : "rw")"] }
         var process = ChildProcess.Options()
         process.standardError = writing
         process.diesWithParent = true
         process.inherited = [options.kernel, options.image, theirs, options.vsock, options.console, options.directory] + options.shares.map(\.root)
+        process.inherited += options.snapshot.map { [$0] } ?? []
         do throws(SystemError) { child = try ChildProcess(options.program, arguments, process) } catch {
             throw SandboxError(.missing(error.errno), "\(options.program): \(error.errno)")
         }
@@ -95,6 +103,16 @@ final class VMMProcess {
         child.kill()
     }
 
+    /// Sends a request of `microvm-vmm`'s control socket; `complete` is called once, with the text of its answer.
+    func request(_ text: String, passing descriptors: [Descriptor] = [], _ complete: @escaping (Result<String, SandboxError>) -> Void) {
+        do throws(SystemError) {
+            try control.send(Array(text.utf8), passing: descriptors)
+            unanswered.append(complete)
+        } catch {
+            complete(.failure(SandboxError(.monitorEnded, "virtual machine monitor: \(error)")))
+        }
+    }
+
     private func receive() {
         do throws(SystemError) {
             let message = try control.receive(limit: Self.messageLimit).bytes
@@ -106,15 +124,24 @@ final class VMMProcess {
         }
     }
 
-    /// `event started NS` or `event ended REASON[ TEXT]`.
+    /// `ok[ TEXT]` or `error TEXT`, an answer; `event started NS` or `event ended REASON[ TEXT]`.
     private func handle(_ message: [UInt8]) {
-        let words = String(decoding: message, as: UTF8.self).split(separator: " ", maxSplits: 3).map(String.init)
-        guard words.count >= 3, words[0] == "event" else { return }
-        switch words[1] {
-        case "started": if let time = UInt64(words[2]) { onStarted?(time) }
-        case "ended": reported = MachineEnd(reason: MachineEnd.Reason(rawValue: words[2]) ?? .error, text: words.count > 3 ? words[3] : "")
+        let text = String(decoding: message, as: UTF8.self)
+        let words = text.split(separator: " ", maxSplits: 3).map(String.init)
+        switch (words.first, words.dropFirst().first) {
+        case ("ok", _): answer(.success(String(text.dropFirst(3))))
+        case ("error", _): answer(.failure(SandboxError(.notSaved, String(text.dropFirst(6)))))
+        case ("event", "started"): if words.count > 2, let time = UInt64(words[2]) { onStarted?(time) }
+        case ("event", "ended"):
+            guard words.count > 2 else { return }
+            reported = MachineEnd(reason: MachineEnd.Reason(rawValue: words[2]) ?? .error, text: words.count > 3 ? words[3] : "")
         default: break
         }
+    }
+
+    private func answer(_ result: Result<String, SandboxError>) {
+        guard !unanswered.isEmpty else { return }
+        unanswered.removeFirst()(result)
     }
 
     private func collectErrors() {
@@ -130,6 +157,7 @@ final class VMMProcess {
         while let message = try? control.receive(limit: Self.messageLimit).bytes, !message.isEmpty { handle(message) }
         while let bytes = try? errors.read(upTo: Self.errorLimit), !bytes.isEmpty, errorText.count < Self.errorLimit { errorText += bytes }
         onEnd(reported ?? ended(child.reap()))
+        while !unanswered.isEmpty { answer(.failure(SandboxError(.monitorEnded, "the virtual machine monitor ended"))) }
     }
 
     /// By exit status, for a VMM that could not say it.
@@ -141,6 +169,7 @@ final class VMMProcess {
         case .exited(5): return MachineEnd(reason: .reset, text: text)
         case .exited(6): return MachineEnd(reason: .tripleFault, text: text)
         case .exited(7): return MachineEnd(reason: .kernel, text: text)
+        case .exited(8): return MachineEnd(reason: .snapshot, text: text)
         case .exited(let status): return MachineEnd(reason: .error, text: text.isEmpty ? "exit status \(status)" : text)
         case .signalled(let signal): return MachineEnd(reason: .monitor, text: "killed by signal \(signal)")
         case nil: return MachineEnd(reason: .monitor, text: "gone")

@@ -6,9 +6,8 @@ import OCI
 public struct MachineSize: Sendable, Equatable {
     public static let cpuRange = 1...16
     public static let memoryRange = (32 << 20)...(1 << 40)
-    static let defaultMemory = 256 << 20
-    /// Where KVM interprets the guest's kernel, which spends a second on each 128 MiB before it does anything else.
-    static let defaultMemoryOnSoftwareKVM = 128 << 20
+    /// Less where KVM interprets the guest's kernel, which spends a second on each 128 MiB before it does anything else.
+    static func defaultMemory(_ softwareKVM: Bool) -> Int { softwareKVM ? 128 << 20 : 256 << 20 }
     /// What the guest's kernel and agent take beside a container that uses all of its limit.
     static let guestOverhead = 64 << 20
     private static let granule = 2 << 20
@@ -16,6 +15,14 @@ public struct MachineSize: Sendable, Equatable {
     public let cpus: Int
     /// Bytes, a multiple of 2 MiB.
     public let memory: Int
+
+    /// The size without a container's wishes.
+    ///
+    /// - Throws: for what is out of range. Memory is rounded up.
+    public init(cpus: Int?, memory: Int?, softwareKVM: Bool) throws(SandboxError) {
+        self.cpus = try Self.checked("--cpus", cpus ?? 1, Self.cpuRange)
+        self.memory = Self.rounded(try Self.checked("--memory", memory ?? Self.defaultMemory(softwareKVM), Self.memoryRange))
+    }
 
     public init(_ spec: Spec, cpus: Int?, memory: Int?, softwareKVM: Bool) throws(SandboxError) {
         let hardware = spec.vm?.hwConfig
@@ -32,11 +39,12 @@ public struct MachineSize: Sendable, Equatable {
         } else if let memory = hardware?.memory {
             bytes = try Self.checked("vm.hwConfig.memory", Int(clamping: memory), Self.memoryRange)
         } else {
-            bytes = Self.memoryNeeded(
-                spec.linux?.resources?.memory, default: softwareKVM ? Self.defaultMemoryOnSoftwareKVM : Self.defaultMemory)
+            bytes = Self.memoryNeeded(spec.linux?.resources?.memory, default: Self.defaultMemory(softwareKVM))
         }
-        self.memory = (bytes + Self.granule - 1) / Self.granule * Self.granule
+        self.memory = Self.rounded(bytes)
     }
+
+    private static func rounded(_ bytes: Int) -> Int { (bytes + granule - 1) / granule * granule }
 
     /// Enough to use all of the quota at once.
     private static func cpusNeeded(_ cpu: LinuxCPU?) -> Int {

@@ -106,11 +106,12 @@ public final class StateDirectory {
 
     /// A path that leads to `name` in the directory and fits a socket's address, as long as this object lives.
     public func socketPath(_ name: String) -> String { "/proc/self/fd/\(descriptor.raw)/\(name)" }
-    func guestSocketPath(_ name: String) -> String { "/proc/self/fd/\(guestSockets.raw)/\(name)" }
+    /// For the sandbox's machine.
+    var machinePlace: MachinePlace { MachinePlace(directory: descriptor, sockets: guestSockets) }
 
     /// Removes the sockets of a machine that has ended.
     func removeSockets() {
-        for name in (try? guestSockets.entryNames()) ?? [] { try? guestSockets.remove(name) }
+        machinePlace.removeSockets()
         try? descriptor.remove(ControlService.socketName)
     }
 

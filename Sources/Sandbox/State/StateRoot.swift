@@ -65,7 +65,7 @@ public func absolutePath(_ path: String) -> String {
     return "\(working)/\(path)"
 }
 
-private func makeDirectories(_ path: String, mode: mode_t) throws(SystemError) {
+func makeDirectories(_ path: String, mode: mode_t) throws(SystemError) {
     var made = ""
     for part in path.split(separator: "/") {
         made += "/\(part)"
@@ -74,7 +74,7 @@ private func makeDirectories(_ path: String, mode: mode_t) throws(SystemError) {
 }
 
 /// Root of a user namespace only (rootless podman) has the whole range of ids not mapped.
-private func isInUserNamespace() -> Bool {
+func isInUserNamespace() -> Bool {
     guard let file = try? Descriptor.open("/proc/self/uid_map", O_RDONLY), let bytes = try? file.read(upTo: 256) else { return false }
     return String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isWhitespace) != ["0", "0", "4294967295"]
 }

@@ -20,6 +20,7 @@ struct Monitor: RuntimeCommand {
             let monitor = try ContainerMonitor(channel.receive(), ledger: ledger, build: Version.number, log: Logger(label: "microvm"))
             try monitor.abandon(whenClosed: channel.socket)
             monitor.onReady = { try channel.succeed() }
+            monitor.onTemplate = { channel.note($0) }
             throw ExitCode(try monitor.run())
         } catch let error where !(error is ExitCode) {
             channel.fail(error)

@@ -50,6 +50,7 @@ struct Run: RuntimeCommand {
         try prepareHost(&launch, root)
         if detach { return try MonitorProcess.start(launch, globals) }
         let monitor = try ContainerMonitor(launch, ledger: ledger, build: Version.number, log: Logger(label: "microvm"))
+        monitor.onTemplate = { TemplateReporter().show($0) }
         defer { if timing { reportTiming(id, root) } }
         let status = try monitor.run()
         throw ExitCode(status)

@@ -13,6 +13,9 @@ struct CreateFlags: ParsableArguments {
     @Option(help: ArgumentHelp("Unix socket that takes the other end of the container's terminal.", valueName: "socket"))
     var consoleSocket: String?
 
+    @Flag(help: "Boot the virtual machine, instead of going on from a template of one that has booted.")
+    var cold = false
+
     @Option(help: .hidden)
     var preserveFds = 0
 
@@ -22,6 +25,7 @@ struct CreateFlags: ParsableArguments {
 
     func apply(to launch: inout Launch) throws {
         guard preserveFds == 0 else { throw Failure(.usage, "--preserve-fds: open files cannot be handed into a virtual machine") }
+        launch.machine.isCold = cold
         launch.pidFile = pidFile.map(absolutePath)
         launch.consoleSocket = consoleSocket.map(absolutePath)
     }

@@ -37,6 +37,11 @@ struct MachineFlags: ParsableArguments {
     @Option(help: .hidden)
     var hostKind: HostKindName?
 
+    @Option(
+        help: ArgumentHelp(
+            "Where templates are kept. Default: /var/lib/microvm/templates, or $XDG_DATA_HOME/microvm/templates when not root.", valueName: "dir"))
+    var templates: String?
+
     /// Fills in the machine's part of `launch`; paths become absolute, for a monitor may work elsewhere.
     func apply(to launch: inout Launch) throws {
         if let cpus {
@@ -54,6 +59,7 @@ struct MachineFlags: ParsableArguments {
         launch.machine.console = console.map { $0 == "-" ? $0 : absolutePath($0) }
         launch.machine.softwareKVM = hostKind.map { $0 == .software }
         launch.machine.kernelArguments = kernelArguments ?? ""
+        launch.machine.templates = templates.map(absolutePath)
     }
 }
 

@@ -13,8 +13,7 @@ struct AgentService {
         addLifecycle(&table)
         addProcesses(&table)
         addState(&table)
-        table.answer(AgentMethods.setClock) { try setWallClock($0.nanosecondsSinceEpoch); return Empty() }
-        table.answer(AgentMethods.reseedRandom) { try machine.reseed(Array($0.seed)); return Empty() }
+        table.answer(AgentMethods.renew) { try machine.renew($0); return Empty() }
         table.on(AgentMethods.powerOff) { _, reply in machine.powerOff { reply.succeed(Empty()) } }
         return table
     }

@@ -38,20 +38,19 @@ final class MachineService {
             $0.version = version
             $0.agentBuild = Self.build
             $0.kernelRelease = kernelRelease()
-            $0.bootID = Self.bootID
             $0.startedAtNs = startedAt
             $0.readyAtNs = readyAt
         }
     }
 
-    private static var bootID: String {
-        let file = try? Descriptor.open("/proc/sys/kernel/random/boot_id", O_RDONLY)
-        return String(decoding: ((try? file?.read(upTo: 64)) ?? []).prefix(36), as: UTF8.self)
-    }
-
-    func reseed(_ seed: [UInt8]) throws {
-        guard (1...4096).contains(seed.count) else { throw Status(.invalidArgument, "a seed of \(seed.count) bytes") }
+    /// This machine is a restored one: others may have been restored from the same state.
+    ///
+    /// The boot id needs nothing. The kernel makes it up when it is first read, which nobody has done here.
+    func renew(_ request: RenewRequest) throws {
+        let seed = Array(request.seed)
+        guard (32...4096).contains(seed.count) else { throw Status(.invalidArgument, "a seed of \(seed.count) bytes") }
         try reseedRandom(seed)
+        try setWallClock(request.nanosecondsSinceEpoch)
     }
 
     /// Ends every container, writes out what file systems hold back, and switches off. Answers just before that.

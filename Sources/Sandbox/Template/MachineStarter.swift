@@ -1,0 +1,78 @@
+import Linux
+import Logging
+
+/// Gives a sandbox its machine: from a template if it can, by a boot otherwise.
+///
+/// Nothing about a template can keep a sandbox from starting.
+struct MachineStarter {
+    let place: MachinePlace
+    let loop: EventLoop
+    let options: SandboxMachine.Options
+    let build: String
+    let log: Logger
+    /// Begins a stage of the ledger, at a moment of the monotonic clock or now.
+    let mark: (String, UInt64?) -> Void
+    let report: (Templates.Progress) -> Void
+    /// Gets the machine that is being worked on, so that it can be ended. Throws if nothing is to be started any more.
+    let use: (SandboxMachine?) throws -> Void
+
+    /// Starts the machine and waits for its agent.
+    func start(_ plan: Plan) throws -> SandboxMachine {
+        guard !options.isCold else { return try start(plan, from: nil) }
+        guard let (templates, key, snapshot) = try template(plan.size) else { return try start(plan, from: nil) }
+        var machine: SandboxMachine?
+        do {
+            return try start(plan, from: snapshot) { machine = $0 }
+        } catch where isTemplatesFault(error, machine) {
+            log.warning("template \(key) is of no use: \(error); booting instead")
+            machine?.kill()
+            place.removeSockets()
+            try? templates.store.remove(key)
+            return try start(plan, from: nil)
+        }
+    }
+
+    private func start(_ plan: Plan, from snapshot: Descriptor?, _ made: (SandboxMachine) -> Void = { _ in }) throws -> SandboxMachine {
+        mark("spawn", nil)
+        let machine = SandboxMachine(place, on: loop)
+        made(machine)
+        try use(machine)
+        try machine.launch(plan.size, plan.shares, options, restoring: snapshot) { [mark] in mark(snapshot == nil ? "kernel" : "resume", $0) }
+        let answer = try machine.waitForAgent(build: build) { if snapshot != nil { mark("renew", nil) } }
+        guard snapshot == nil else { return machine }
+        // The guest's clock is its own, and its answer hostile: only a length is taken, and the ledger bounds it.
+        let agent = answer.readyAtNs >= answer.startedAtNs ? answer.readyAtNs - answer.startedAtNs : 0
+        let now = monotonicNanoseconds()
+        mark("agent", now - min(agent, now))
+        return machine
+    }
+
+    /// The template, made now if there is none; nil if it is not to be had.
+    private func template(_ size: MachineSize) throws -> (Templates, TemplateKey, Descriptor)? {
+        // What is missing of these is missing for a boot too.
+        _ = try Installation(vmm: options.vmm, kernel: options.kernel, image: options.image).open()
+        do {
+            let templates = try Templates(options, build: build)
+            let key = try templates.key(size)
+            if let found = templates.store.find(key) { return (templates, key, found) }
+            mark("template", nil)
+            guard try templates.make(size, on: loop, use: use, report) != nil, let made = templates.store.find(key) else { return nil }
+            return (templates, key, made)
+        } catch let error as SandboxError where error.kind != .notSaved {
+            // The machine itself did not come up.
+            throw error
+        } catch {
+            log.warning("no template can be made: \(error); booting instead")
+            return nil
+        }
+    }
+
+    /// Whether a machine that was to be restored ended, or never answered; not what the sandbox itself lacks, or a signal.
+    private func isTemplatesFault(_ error: any Error, _ machine: SandboxMachine?) -> Bool {
+        guard let machine, let error = error as? SandboxError else { return false }
+        switch error.kind {
+        case .timedOut, .agentLost: return true
+        default: return machine.end != nil
+        }
+    }
+}
