@@ -20,6 +20,10 @@ public final class ChildProcess {
         public var inherited: [Descriptor] = []
         /// Ends with `SIGKILL` when the thread that started it ends.
         public var diesWithParent = false
+        /// `CLONE_NEW*`: namespaces it is born in.
+        public var namespaces: Int32 = 0
+        /// Its parent is this process's own, which reaps it; see ``ProgramProcess/Options/isSibling``.
+        public var isSibling = false
 
         public init() {}
     }
@@ -37,7 +41,10 @@ public final class ChildProcess {
     public init(_ path: String, _ arguments: [String], _ options: Options) throws(SystemError) {
         let null = try Descriptor.open("/dev/null", O_RDWR)
         let streams = [options.standardInput ?? null, options.standardOutput ?? null, options.standardError ?? null]
-        let process = try ProgramProcess { _ in Self.program(path, arguments, streams, options) }
+        var birth = ProgramProcess.Options(namespaces: UInt64(UInt32(bitPattern: options.namespaces)))
+        birth.isSibling = options.isSibling
+        released = options.isSibling
+        let process = try ProgramProcess(birth) { _ in Self.program(path, arguments, streams, options) }
         pid = process.pid
         pidfd = process.pidfd
         // Closed by execve, or by the child's end when it came to none.

@@ -83,6 +83,9 @@ extension Descriptor {
         return Descriptor(adopting: Int32(truncatingIfNeeded: result))
     }
 
+    /// Whether `path` leads to something, with this directory as the root. Opens nothing.
+    public func hasInRoot(_ path: String) -> Bool { (try? openInRoot(path, O_PATH)) != nil }
+
     /// Where the symbolic link `name` in this directory points; an empty name is this link itself.
     public func linkTarget(_ name: String = "") throws(SystemError) -> String {
         var buffer = [CChar](repeating: 0, count: 4096)

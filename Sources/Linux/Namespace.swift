@@ -1,6 +1,17 @@
 import CLinux
 import Glibc
 
+/// `CLONE_NEW*` (namespaces(7)), for modules without the C header.
+public enum NamespaceFlag {
+    public static let pid = CLONE_NEWPID
+    public static let network = CLONE_NEWNET
+    public static let mount = CLONE_NEWNS
+    public static let ipc = CLONE_NEWIPC
+    public static let uts = CLONE_NEWUTS
+    public static let user = CLONE_NEWUSER
+    public static let cgroup = CLONE_NEWCGROUP
+}
+
 /// Moves the calling thread (for `CLONE_NEWPID`: its later children) into namespaces (setns(2)).
 ///
 /// - Parameters:
@@ -8,6 +19,13 @@ import Glibc
 ///   - flags: `CLONE_NEW*`.
 public func enter(_ namespaces: Descriptor, _ flags: Int32) throws(SystemError) {
     try systemCall("enter namespace", SYS_setns, Int(namespaces.raw), Int(flags))
+}
+
+/// Moves the calling process (for `CLONE_NEWPID`: its later children) into new namespaces (unshare(2)). For a process with one thread.
+///
+/// - Parameter flags: `CLONE_NEW*`.
+public func enterNew(_ flags: Int32) throws(SystemError) {
+    try check(clinux_unshare(flags), "make namespaces")
 }
 
 extension Descriptor {

@@ -9,6 +9,10 @@ public func currentDirectory() -> String? {
     return text.hasPrefix("/") ? text : nil
 }
 
+public func changeDirectory(to path: String) throws(SystemError) {
+    try check(unsafe chdir(path), "change directory to \(path)")
+}
+
 /// Makes `directory` the working directory of every thread that shares this one's.
 public func changeDirectory(to directory: Descriptor) throws(SystemError) {
     try check(fchdir(directory.raw), "change directory")

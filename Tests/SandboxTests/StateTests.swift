@@ -16,7 +16,7 @@ func withStateRoot(_ body: (StateRoot) throws -> Void) throws {
 struct StateTests {
     func record(_ id: String = "c", isTransient: Bool = false) -> SandboxRecord {
         SandboxRecord(
-            id: id, pid: getpid(), status: .creating, bundle: "/b", rootfs: "/b/rootfs", created: "now", ociVersion: "1.2.0", annotations: ["a": "b"],
+            id: id, pid: getpid(), monitor: getpid(), status: .creating, bundle: "/b", rootfs: "/b/rootfs", created: "now", ociVersion: "1.2.0", annotations: ["a": "b"],
             isTransient: isTransient)
     }
 

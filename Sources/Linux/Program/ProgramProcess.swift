@@ -28,6 +28,8 @@ public final class ProgramProcess {
         /// Copy the address space instead of sharing it: only `setns(CLONE_NEWTIME)` needs that (kernel/time/namespace.c,
         /// `timens_install`: the mm must have one user).
         public var copiesMemory = false
+        /// The child's parent is this process's own: when that ends, whoever adopts its orphans (`PR_SET_CHILD_SUBREAPER`) can wait for it.
+        public var isSibling = false
 
         public init(namespaces: UInt64 = 0, cgroup: Descriptor? = nil, copiesMemory: Bool = false) {
             self.namespaces = namespaces
@@ -50,7 +52,7 @@ public final class ProgramProcess {
         var descriptor: Int32 = -1
         var arguments = clone_args()
         arguments.flags = options.namespaces | UInt64(CLONE_PIDFD) | clearSignalHandlers | (options.copiesMemory ? 0 : UInt64(CLONE_VM))
-        arguments.exit_signal = UInt64(SIGCHLD)
+        if options.isSibling { arguments.flags |= UInt64(CLONE_PARENT) } else { arguments.exit_signal = UInt64(SIGCHLD) }
         unsafe arguments.stack = UInt64(UInt(bitPattern: memory.base))
         arguments.stack_size = UInt64(Layout.stackSize)
         if let cgroup = options.cgroup {

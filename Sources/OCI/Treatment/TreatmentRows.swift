@@ -13,7 +13,7 @@ let treatmentRows: [TreatmentTable.Row] = [
 
 private let confinedByMachine = "not applied: the virtual machine confines the container instead"
 private let notified = "a listener on the host cannot take the guest's notifications"
-private let hostDevices = "names block devices of the host"
+private let onlyVersion1 = "applied where the host has cgroup version 1"
 
 private let processRows: [TreatmentTable.Row] = [
     .init("process.terminal", .guest, "a pseudoterminal of the guest"),
@@ -65,10 +65,10 @@ private let linuxRows: [TreatmentTable.Row] = [
     .init("linux.uidMappings", .guest, "among the guest's users"),
     .init("linux.gidMappings", .guest, "among the guest's groups"),
     .init("linux.sysctl", .guest, "of the guest's kernel, which is the container's own"),
-    .init("linux.cgroupsPath", .weakened, "names the guest's cgroup; the virtual machine is not placed in the host's"),
+    .init("linux.cgroupsPath", .host, "the host's, which the virtual machine is placed in, and the guest's"),
     .init("linux.namespaces[]", .guest),
     .init("linux.namespaces[type=network]", .guest, "with the virtual machine's own network stack"),
-    .init("linux.namespaces[].path", .refused, "a namespace of the host's kernel cannot be joined from the guest's"),
+    .init("linux.namespaces[].path", .weakened, "joined by the container's process on the host only: the container has one of the guest's kernel"),
     .init("linux.namespaces[type=network].path", .weakened, "not joined: the guest has a loopback interface only"),
     .init("linux.devices[]", .guest, "the guest's device of that number"),
     .init("linux.devices[type=b]", .weakened, "a node without a device: the host's block devices are not passed through"),
@@ -109,17 +109,17 @@ private let resourceRows: [TreatmentTable.Row] = [
     .init("linux.resources.cpu.period", .guest),
     .init("linux.resources.cpu.realtimeRuntime", .refused, "cgroup v2 has no realtime limits"),
     .init("linux.resources.cpu.realtimePeriod", .refused, "cgroup v2 has no realtime limits"),
-    .init("linux.resources.cpu.cpus", .guest, "numbers the guest's CPUs"),
-    .init("linux.resources.cpu.mems", .guest, "numbers the guest's memory nodes"),
+    .init("linux.resources.cpu.cpus", .host, "the virtual machine runs on these CPUs of the host"),
+    .init("linux.resources.cpu.mems", .host, "the virtual machine's memory is of these nodes of the host"),
     .init("linux.resources.cpu.idle", .guest),
     .init("linux.resources.pids", .guest),
     .init("linux.resources.blockIO.weight", .weakened, "counts among the guest's block devices; shared files are not among them"),
-    .init("linux.resources.blockIO.leafWeight", .refused, "cgroup v2 has none"),
-    .init("linux.resources.blockIO.weightDevice", .refused, hostDevices),
-    .init("linux.resources.blockIO.throttleReadBpsDevice", .refused, hostDevices),
-    .init("linux.resources.blockIO.throttleWriteBpsDevice", .refused, hostDevices),
-    .init("linux.resources.blockIO.throttleReadIOPSDevice", .refused, hostDevices),
-    .init("linux.resources.blockIO.throttleWriteIOPSDevice", .refused, hostDevices),
+    .init("linux.resources.blockIO.leafWeight", .weakened, onlyVersion1),
+    .init("linux.resources.blockIO.weightDevice", .weakened, onlyVersion1),
+    .init("linux.resources.blockIO.throttleReadBpsDevice", .host),
+    .init("linux.resources.blockIO.throttleWriteBpsDevice", .host),
+    .init("linux.resources.blockIO.throttleReadIOPSDevice", .host),
+    .init("linux.resources.blockIO.throttleWriteIOPSDevice", .host),
     .init("linux.resources.hugepageLimits", .guest),
     .init("linux.resources.network", .refused, "cgroup v2 has no network classes"),
     .init("linux.resources.rdma", .refused, "the guest has no RDMA devices"),

@@ -57,7 +57,8 @@ public struct ContainerHandle {
             return
         }
         switch record.status {
-        case .stopped: break
+        // Its monitor may be about to end.
+        case .stopped: try end {}
         case .creating: try end { try endMonitor(SIGTERM) }
         case .created: try end { try kill(SIGKILL) }
         case .running, .paused:
@@ -72,6 +73,7 @@ public struct ContainerHandle {
         state.pid = 0
         let hooks = (try? directory.config())?.hooks?.poststop ?? []
         guard try directory.removeStale() else { throw SandboxError(.wrongState, "container \(id) is being deleted already") }
+        ContainerCgroup.remove(record.cgroups)
         guard record.status != .creating else { return }
         try HookRunner().run("poststop", hooks, state)
     }
@@ -96,7 +98,7 @@ public struct ContainerHandle {
 
     /// The monitor's process, nil when it has ended.
     private func monitor() throws -> ProcessHandle? {
-        guard let process = try? ProcessHandle(directory.read().pid) else { return nil }
+        guard let process = try? ProcessHandle(directory.read().monitor) else { return nil }
         // The id may have become another process's, but not while the lock is held.
         return try directory.hasMonitor() ? process : nil
     }

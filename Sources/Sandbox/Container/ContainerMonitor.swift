@@ -17,6 +17,8 @@ public final class ContainerMonitor {
     private var signals: SignalForwarder?
     private var directory: StateDirectory?
     private var machine: SandboxMachine?
+    private var standIn: StandIn?
+    private var cgroup: ContainerCgroup?
     private var console: ConsoleSession?
     private var streams: ProcessStreams?
     private var control: ControlService?
@@ -28,6 +30,8 @@ public final class ContainerMonitor {
     private var exit: Result<WaitResponse, Status>?
     /// A signal that came before there was a container to take it.
     private var interrupted: Int32?
+    /// The container's process on this host was killed.
+    private var killed = false
     private var processes: Set<String> = []
     /// Whoever waits for ``onReady``.
     private var creator: Descriptor?
@@ -35,6 +39,8 @@ public final class ContainerMonitor {
     public var onReady: (() throws -> Void)?
     /// Hears of a template being made, which takes as long as a boot.
     public var onTemplate: ((Templates.Progress) -> Void)?
+    /// What the container's process on this host exits with when ``run()`` fails.
+    public var statusOfError: (any Error) -> Int32 = { _ in 255 }
 
     /// - Parameters:
     ///   - ledger: with the time since the process began.
@@ -64,14 +70,17 @@ public final class ContainerMonitor {
         if launch.mode == .foreground { progress = StartProgress(on: loop) }
         signals = try SignalForwarder(on: loop) { [weak self] in self?.take($0) }
         let root = try StateRoot(launch.root)
-        defer { cleanUp(root) }
         do {
             try create(in: root)
             try startWhenAsked()
-            return try finish()
+            let status = try finish()
+            end(root, status)
+            return status
         } catch {
             // What ended the machine explains what failed in consequence.
-            throw machine?.waiter.failure ?? interruption ?? error
+            let cause = machine?.waiter.failure ?? interruption ?? error
+            end(root, statusOfError(cause))
+            throw cause
         }
     }
 
@@ -96,14 +105,28 @@ public final class ContainerMonitor {
         try checkConsole(terminal)
 
         StateDirectory.sweep(root)
+        begin("spawn")
+        let standIn = try standIn(bundle.spec)
         var record = SandboxRecord(
-            id: launch.id, pid: processID(), status: .creating, bundle: bundle.path, rootfs: rootfs, created: timestamp(wallClockNanoseconds()),
+            id: launch.id, pid: standIn.pid, monitor: processID(), status: .creating, bundle: bundle.path, rootfs: rootfs, created: timestamp(wallClockNanoseconds()),
             ociVersion: bundle.spec.ociVersion, annotations: bundle.spec.annotations, isTransient: !launch.keepsState)
+        let cgroup = ContainerCgroup(bundle.spec, id: launch.id, memory: plan.size.memory)
+        record.cgroups = cgroup?.paths ?? []
         let directory = try StateDirectory.create(record, config: bundle.document, in: root)
         self.directory = directory
         self.record = record
+        let resources = bundle.spec.linux?.resources ?? LinuxResources()
+        self.cgroup = cgroup
+        try cgroup?.enter(standIn.pid)
+        try cgroup?.apply(resources, .booting)
+        try standIn.enter()
 
+        if bundle.spec.root?.readonly == true, let root = try? Descriptor.open(rootfs, O_RDONLY | O_DIRECTORY) {
+            MountPoints(root: root).make(plan.guestSpec.mounts) { mount in plan.isFile(mount) }
+        }
         let machine = try startMachine(plan, directory)
+        try standIn.waitUntilReady(machine.waiter)
+        try cgroup?.apply(resources, .running)
 
         begin("streams")
         let streams = ProcessStreams(try hostStreams(terminal), on: loop)
@@ -131,6 +154,21 @@ public final class ContainerMonitor {
         record.status = .created
         try write(record)
         control = try ControlService(self, directory, on: loop)
+    }
+
+    private func standIn(_ spec: Spec) throws -> StandIn {
+        let standIn = try StandIn(StandInNamespaces(spec.linux), outlivesCaller: launch.mode != .foreground, on: loop)
+        standIn.onSignal = { [weak self] in self?.take($0) }
+        standIn.onEnd = { [weak self] in self?.standInKilled() }
+        self.standIn = standIn
+        return standIn
+    }
+
+    /// As SIGKILL ends any container, this one's machine ends.
+    private func standInKilled() {
+        killed = true
+        if record?.status == .creating { return interrupt(SIGKILL) }
+        if exit == nil { exit = .success(.with { $0.exitStatus = 128 + UInt32(SIGKILL) }) }
     }
 
     /// runc's rules.
@@ -184,7 +222,7 @@ public final class ContainerMonitor {
 
     private func startWhenAsked() throws {
         guard let machine, var record else { return }
-        if let path = launch.pidFile { try writePIDFile(path) }
+        if let path = launch.pidFile { try writePIDFile(path, record.pid) }
         if launch.mode == .create {
             try ready()
             try machine.waiter.wait("start") { starter != nil || exit != nil }
@@ -220,7 +258,7 @@ public final class ContainerMonitor {
         try machine.waiter.wait("the container to end") { exit != nil }
         guard case .success(let end) = exit else { throw SandboxError(.agentLost, "the guest's agent did not tell how the container ended") }
         let status = Int32(truncatingIfNeeded: end.exitStatus & 0xff)
-        try streams.drain(machine.waiter) { [weak self] in self?.interrupted != nil }
+        if killed { machine.kill() } else { try streams.drain(machine.waiter) { [weak self] in self?.interrupted != nil || self?.killed == true } }
         ledger.begin("end")
         if end.oomKilled { noteOutOfMemory() }
         if var record {
@@ -236,6 +274,16 @@ public final class ContainerMonitor {
     private func noteOutOfMemory() {
         guard launch.mode == .create else { return }
         _ = try? Descriptor.open("\(launch.bundle)/oom", O_WRONLY | O_CREAT, mode: 0o644)
+    }
+
+    /// Leaves nothing that runs; the container's process on this host ends last, for then engines act.
+    private func end(_ root: StateRoot, _ status: Int32) {
+        cleanUp(root)
+        standIn?.end(status)
+        if let cgroup, directory == nil || record?.status == .creating || !launch.keepsState {
+            cgroup.leave()
+            ContainerCgroup.remove(cgroup.paths)
+        }
     }
 
     private func cleanUp(_ root: StateRoot) {
@@ -275,7 +323,7 @@ public final class ContainerMonitor {
 
     /// Before there is a container, and after it, signals that end a program end this one.
     private func interrupt(_ signal: Int32) {
-        guard [SIGINT, SIGTERM, SIGHUP, SIGQUIT].contains(signal) else { return }
+        guard [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGKILL].contains(signal) else { return }
         if interrupted == nil { interrupted = signal }
         if exit == nil, let interruption { machine?.waiter.fail(interruption) }
     }
@@ -333,6 +381,29 @@ extension ContainerMonitor {
                 try? self?.write(record)
             }
             complete(result)
+        }
+    }
+
+    /// The guest's limits, and then the host's.
+    func update(_ request: UpdateRequest, _ complete: @escaping (Result<Empty, Status>) -> Void) {
+        var inGuest = request
+        let resources: LinuxResources
+        do {
+            resources = try JSON.decode(from: Array(request.resources))
+            var guestResources = resources
+            guestResources.removeHostParts()
+            inGuest.resources = .init(try JSON.encode(guestResources).utf8)
+        } catch {
+            return complete(.failure(Status(.invalidArgument, "\(error)")))
+        }
+        relay(AgentMethods.update, inGuest, request.containerID, AgentConnection.shortDeadline) { [weak self] result in
+            guard case .success = result, let cgroup = self?.cgroup else { return complete(result) }
+            do {
+                try cgroup.update(resources)
+                complete(result)
+            } catch {
+                complete(.failure((error as? SandboxError)?.status ?? Status(.internal, "\(error)")))
+            }
         }
     }
 

@@ -61,6 +61,7 @@ private final class Session {
         }
         table.on(AgentMethods.pause) { [monitor] request, reply in monitor.setPaused(true, request) { reply.complete($0) } }
         table.on(AgentMethods.resume) { [monitor] request, reply in monitor.setPaused(false, request) { reply.complete($0) } }
+        table.on(AgentMethods.update) { [monitor] request, reply in monitor.update(request) { reply.complete($0) } }
         table.on(AgentMethods.exec) { [weak self] request, reply in self?.exec(request, reply) }
         table.on(AgentMethods.wait) { [weak self] request, reply in self?.wait(request, reply) }
         table.on(AgentMethods.listProcesses) { [monitor] request, reply in
@@ -71,7 +72,6 @@ private final class Session {
         relay(AgentMethods.signal, \.containerID, AgentConnection.shortDeadline, in: &table)
         relay(AgentMethods.resizeConsole, \.containerID, AgentConnection.shortDeadline, in: &table)
         relay(AgentMethods.stats, \.containerID, AgentConnection.shortDeadline, in: &table)
-        relay(AgentMethods.update, \.containerID, AgentConnection.shortDeadline, in: &table)
         relay(AgentMethods.waitOOM, \.containerID, nil, in: &table)
         return table
     }

@@ -46,11 +46,20 @@ public struct MachineSize: Sendable, Equatable {
 
     private static func rounded(_ bytes: Int) -> Int { (bytes + granule - 1) / granule * granule }
 
-    /// Enough to use all of the quota at once.
+    /// Enough to use all of the quota at once, or every CPU it may run on.
     private static func cpusNeeded(_ cpu: LinuxCPU?) -> Int {
-        guard let quota = cpu?.quota, quota > 0 else { return 1 }
+        guard let quota = cpu?.quota, quota > 0 else { return min(max(1, count(cpu?.cpus ?? "")), cpuRange.upperBound) }
         let period = Int64(clamping: cpu?.period.flatMap { $0 == 0 ? nil : $0 } ?? 100_000)
         return min(Int(clamping: (quota - 1) / period) + 1, cpuRange.upperBound)
+    }
+
+    /// CPUs in a list, `0-3,7`.
+    private static func count(_ list: String) -> Int {
+        list.split(separator: ",").reduce(0) { sum, part in
+            let ends = part.split(separator: "-").compactMap { Int($0) }
+            guard let first = ends.first, let last = ends.last, (0...4096).contains(first), (first...max(first, 4096)).contains(last) else { return sum }
+            return sum + last - first + 1
+        }
     }
 
     /// Room for the container's limit beside the guest itself. Memory that is not used costs the host nothing.

@@ -19,6 +19,8 @@ public struct Plan: Sendable, Equatable {
     public var shares: [Share]
     /// With guest paths, and without what belongs to the host.
     public var guestSpec: Spec
+    /// Sources of the guest's mounts that are single files.
+    private var files: Set<String> = []
 
     static let rootShare = "rootfs"
 
@@ -60,6 +62,7 @@ public struct Plan: Sendable, Equatable {
             shares.append(share)
             var guestMount = mount
             guestMount.source = Self.guestPath(share.name)
+            if found == .file { files.insert(guestMount.source) }
             guestSpec.mounts.append(guestMount)
         case .characterDevice(let major, let minor):
             guard SourceKind.memoryDevices.contains([major, minor]) else {
@@ -74,6 +77,9 @@ public struct Plan: Sendable, Equatable {
         }
     }
 
+    /// Whether what is mounted is a file of the host.
+    func isFile(_ mount: Mount) -> Bool { files.contains(mount.source) }
+
     /// Hooks that have run or will run on the host, and names of the host's kernel objects.
     private mutating func removeHostParts() {
         guestSpec.hooks?.prestart = []
@@ -84,6 +90,8 @@ public struct Plan: Sendable, Equatable {
         guestSpec.annotations = [:]
         guard let linux = guestSpec.linux else { return }
         guestSpec.linux?.namespaces = linux.namespaces.map { LinuxNamespace(type: $0.type) }
+        // The host's CPUs: the machine runs on them.
+        guestSpec.linux?.resources?.removeHostParts()
         // systemd's form, slice:prefix:name, means nothing to the guest.
         if linux.cgroupsPath.contains(":") { guestSpec.linux?.cgroupsPath = "" }
     }
@@ -106,4 +114,12 @@ extension Mount {
 
     /// Whether everything below is; the last of contradictory options counts.
     var isReadOnly: Bool { options.last { ["ro", "rw", "rro", "rrw"].contains($0) }.map { $0.hasSuffix("ro") } ?? false }
+}
+
+extension LinuxResources {
+    /// What counts the host's CPUs and memory nodes.
+    mutating func removeHostParts() {
+        cpu?.cpus = ""
+        cpu?.mems = ""
+    }
 }

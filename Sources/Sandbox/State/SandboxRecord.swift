@@ -6,8 +6,11 @@ public struct SandboxRecord: Codable, Sendable, Equatable {
 
     public var version = SandboxRecord.currentVersion
     public let id: String
-    /// The monitor's process id on the host.
+    /// On the host: the process that stands for the container, and the one that owns its machine.
     public let pid: Int32
+    public let monitor: Int32
+    /// Directories of the host's cgroups made for it.
+    @OmitEmpty public var cgroups: [String]
     public var status: State.Status
     /// Absolute paths.
     public let bundle: String
@@ -22,11 +25,13 @@ public struct SandboxRecord: Codable, Sendable, Equatable {
     public var exitStatus: Int32?
 
     public init(
-        id: String, pid: Int32, status: State.Status, bundle: String, rootfs: String, created: String, ociVersion: String,
+        id: String, pid: Int32, monitor: Int32, status: State.Status, bundle: String, rootfs: String, created: String, ociVersion: String,
         annotations: [String: String], isTransient: Bool
     ) {
         self.id = id
         self.pid = pid
+        self.monitor = monitor
+        cgroups = []
         self.status = status
         self.bundle = bundle
         self.rootfs = rootfs

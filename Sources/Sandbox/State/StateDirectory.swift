@@ -153,8 +153,8 @@ public final class StateDirectory {
         guard let parent = try? Descriptor.open(root.path, O_RDONLY | O_DIRECTORY), let names = try? parent.entryNames() else { return }
         for name in names where name != LedgerStore.directoryName {
             if isSandboxName(name) {
-                guard let directory = try? open(name, in: root), (try? directory.read().isTransient) == true else { continue }
-                _ = try? directory.removeStale()
+                guard let directory = try? open(name, in: root), let record = try? directory.read(), record.isTransient else { continue }
+                if (try? directory.removeStale()) == true { ContainerCgroup.remove(record.cgroups) }
             } else if name.hasSuffix(".new") || name.hasSuffix(".old") {
                 sweepTemporary(name, in: parent)
             }

@@ -73,6 +73,9 @@ func makeDirectories(_ path: String, mode: mode_t) throws(SystemError) {
     }
 }
 
+/// Whether this process may do what it likes on this host.
+func isRealRoot() -> Bool { effectiveUserID() == 0 && !isInUserNamespace() }
+
 /// Root of a user namespace only (rootless podman) has the whole range of ids not mapped.
 func isInUserNamespace() -> Bool {
     guard let file = try? Descriptor.open("/proc/self/uid_map", O_RDONLY), let bytes = try? file.read(upTo: 256) else { return false }

@@ -18,6 +18,7 @@ struct Monitor: RuntimeCommand {
         let channel = MonitorChannel(Descriptor(adopting: channel))
         do {
             let monitor = try ContainerMonitor(channel.receive(), ledger: ledger, build: Version.number, log: Logger(label: "microvm"))
+            monitor.statusOfError = { ExitStatus(of: $0).rawValue }
             try monitor.abandon(whenClosed: channel.socket)
             monitor.onReady = { try channel.succeed() }
             monitor.onTemplate = { channel.note($0) }
@@ -26,5 +27,16 @@ struct Monitor: RuntimeCommand {
             channel.fail(error)
             throw error
         }
+    }
+}
+
+/// The process that stands for a container on this host: started by its monitor.
+struct StandInCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "stand-in", abstract: "Stand for one container.", shouldDisplay: false)
+
+    @Option var channel: Int32
+
+    func run() throws {
+        throw ExitCode(try StandInProcess(Descriptor(adopting: channel)).run())
     }
 }

@@ -51,6 +51,7 @@ struct Run: RuntimeCommand {
         if detach { return try MonitorProcess.start(launch, globals) }
         let monitor = try ContainerMonitor(launch, ledger: ledger, build: Version.number, log: Logger(label: "microvm"))
         monitor.onTemplate = { TemplateReporter().show($0) }
+        monitor.statusOfError = { ExitStatus(of: $0).rawValue }
         defer { if timing { reportTiming(id, root) } }
         let status = try monitor.run()
         throw ExitCode(status)

@@ -1,18 +1,22 @@
-import OCI
-
 /// What `linux.resources` comes to in cgroup v2's files. A spec speaks of version 1; conversions are runc's.
-struct CgroupLimits: Equatable {
-    struct Write: Equatable {
-        let file: String
-        let value: String
+public struct CgroupLimits: Equatable, Sendable {
+    public struct Write: Equatable, Sendable {
+        public let file: String
+        public let value: String
         /// Of the spec.
-        let field: String
+        public let field: String
+
+        public init(_ file: String, _ value: String, _ field: String) {
+            self.file = file
+            self.value = value
+            self.field = "linux.resources.\(field)"
+        }
     }
 
-    private(set) var writes: [Write] = []
+    public private(set) var writes: [Write] = []
 
     /// - Throws: a combination no cgroup can have.
-    init(_ resources: LinuxResources) throws(InvalidField) {
+    public init(_ resources: LinuxResources) throws(InvalidField) {
         if let cpu = resources.cpu { add(cpu) }
         if let memory = resources.memory { try add(memory) }
         if let limit = resources.pids?.limit, limit != 0 { add("pids.max", limit > 0 ? "\(limit)" : "max", "pids.limit") }
@@ -27,7 +31,7 @@ struct CgroupLimits: Equatable {
     }
 
     private mutating func add(_ file: String, _ value: String, _ field: String) {
-        writes.append(Write(file: file, value: value, field: "linux.resources.\(field)"))
+        writes.append(Write(file, value, field))
     }
 
     private mutating func add(_ cpu: LinuxCPU) {
@@ -54,7 +58,7 @@ struct CgroupLimits: Equatable {
     }
 
     /// 2...262144 to 1...10000.
-    static func weight(ofShares shares: UInt64) -> UInt64 {
+    public static func weight(ofShares shares: UInt64) -> UInt64 {
         1 + (min(max(shares, 2), 262_144) - 2) * 9999 / 262_142
     }
 
