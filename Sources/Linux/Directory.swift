@@ -57,3 +57,18 @@ extension Descriptor {
         throw error
     }
 }
+
+/// Makes a directory and those above it that are missing.
+public func makeDirectories(_ path: String, mode: mode_t) throws(SystemError) {
+    var made = ""
+    for part in path.split(separator: "/") {
+        made += "/\(part)"
+        if unsafe mkdir(made, mode) != 0, errno != EEXIST { throw SystemError.current("make directory \(made)") }
+    }
+}
+
+/// What stands before the last slash.
+public func directory(of path: String) -> String {
+    guard let slash = path.lastIndex(of: "/") else { return "." }
+    return slash == path.startIndex ? "/" : String(path[..<slash])
+}

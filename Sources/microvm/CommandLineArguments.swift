@@ -11,6 +11,7 @@ enum CommandLineArguments {
     /// that mean nothing here. Anything else before it (`--help`, `--version`) leaves the line as it is.
     static func normalized(_ arguments: [String]) -> [String] {
         var globals: [String] = []
+        let arguments = withTwoDashes(arguments)
         var rest = arguments[...]
         while let argument = rest.first, argument.hasPrefix("-") {
             let name = String(argument.prefix { $0 != "=" })
@@ -25,5 +26,39 @@ enum CommandLineArguments {
         // `template build` is two words.
         let words = rest.first == TemplateCommand.configuration.commandName && rest.dropFirst().first?.hasPrefix("-") == false ? 2 : 1
         return rest.prefix(words) + globals + rest.dropFirst(words)
+    }
+
+    /// Options of runc's, which its parser takes with one dash as well, and engines write so: `-no-subreaper`.
+    private static let flags: Set = [
+        "all", "debug", "detach", "force", "help", "ignore-paused", "keep", "no-new-keyring", "no-new-privs", "no-pivot", "no-subreaper", "quiet",
+        "stats", "systemd-cgroup", "tty", "version",
+    ]
+    private static let valued: Set = [
+        "additional-gids", "apparmor", "blkio-weight", "bundle", "cap", "cgroup", "cgroup-manager", "console-socket", "cpu-period", "cpu-quota",
+        "cpu-rt-period", "cpu-rt-runtime", "cpu-share", "cpuset-cpus", "cpuset-mems", "criu", "cwd", "env", "format", "interval", "log", "log-format",
+        "memory", "memory-reservation", "memory-swap", "pid-file", "pids-limit", "preserve-fds", "process", "process-label", "resources", "root",
+        "rootless", "user",
+    ]
+    /// In `exec`; elsewhere some of these are flags.
+    private static let valuedLetters: Set = ["-u", "-e", "-p", "-c", "-g"]
+
+    /// Leaves alone what belongs to the program `exec` runs.
+    private static func withTwoDashes(_ arguments: [String]) -> [String] {
+        var result: [String] = []
+        var words: [String] = []
+        var rest = arguments[...]
+        while !(words.first == "exec" && words.count > 1), let argument = rest.popFirst(), argument != "--" {
+            let name = String(argument.drop { $0 == "-" }.prefix { $0 != "=" })
+            guard argument.hasPrefix("-") else {
+                words.append(argument)
+                result.append(argument)
+                continue
+            }
+            let isLong = flags.contains(name) || valued.contains(name)
+            result.append(isLong && !argument.hasPrefix("--") ? "-" + argument : argument)
+            guard !argument.contains("="), valued.contains(name) || words.first == "exec" && valuedLetters.contains(argument) else { continue }
+            if let value = rest.popFirst() { result.append(value) }
+        }
+        return result + arguments.suffix(arguments.count - result.count)
     }
 }

@@ -15,6 +15,15 @@ import Testing
             (["--help"], ["--help"]),
             (["--root", "/r", "--help"], ["--root", "/r", "--help"]),
             (["-v"], ["--version"]),
+            (["-version"], ["--version"]),
+            (
+                ["-root=/r", "create", "-bundle", "b", "-no-pivot", "-pid-file", "-b", "id"],
+                ["create", "--root=/r", "--bundle", "b", "--no-pivot", "--pid-file", "-b", "id"]
+            ),
+            (["exec", "-t", "-user", "1", "-d", "id", "ls", "-all"], ["exec", "-t", "--user", "1", "-d", "id", "ls", "-all"]),
+            (["exec", "-e", "exec", "id", "-help"], ["exec", "-e", "exec", "id", "-help"]),
+            (["kill", "-all", "id", "9"], ["kill", "--all", "id", "9"]),
+            (["run", "--", "-bundle"], ["run", "--", "-bundle"]),
             (["--root"], ["--root"]),
             ([], []),
         ])

@@ -195,7 +195,7 @@ struct RunTests {
         #expect(try host.microvm("run", host.bundle).status == 0)
         #expect(
             try host.read("hooks")
-                == "prestart \"status\":\"creating\"\ncreateRuntime \"status\":\"creating\"\npoststart \"status\":\"running\"\npoststop \"status\":\"stopped\"\n")
+                == "prestart \"status\":\"created\"\ncreateRuntime \"status\":\"creating\"\npoststart \"status\":\"running\"\npoststop \"status\":\"stopped\"\n")
         try host.script("true") {
             var hooks = Hooks()
             hooks.createRuntime = [Hook(path: "/bin/sh", args: ["sh", "-c", "echo no luck >&2; exit 3"])]

@@ -77,6 +77,44 @@ all_capabilities() {
         | .linux.maskedPaths = [] | .linux.readonlyPaths = []' --arg all "$all"
 }
 
+# create ID [OPTION…]: the bundle's container, whose output goes to files; `microvm start ID` is next.
+create() {
+    local status=0
+    microvm create --bundle "$BUNDLE" --pid-file "$BATS_TEST_TMPDIR/$1.pid" "${@:2}" "$1" \
+        </dev/null >"$BATS_TEST_TMPDIR/$1.out" 2>"$BATS_TEST_TMPDIR/$1.err" || status=$?
+    [ "$status" = 0 ] || cat "$BATS_TEST_TMPDIR/$1.err" >&2
+    return "$status"
+}
+
+# launch ID [OPTION…]: create and start it.
+launch() {
+    create "$@" && microvm start "$1"
+}
+
+# pid_of ID: of the process that stands for the container on this host.
+pid_of() {
+    cat "$BATS_TEST_TMPDIR/$1.pid"
+}
+
+status_of() {
+    microvm state "$1" | jq -r .status
+}
+
+# is ID STATUS
+is() {
+    [ "$(status_of "$1")" = "$2" ]
+}
+
+# said ID TEXT: whether the container has printed it.
+said() {
+    grep -q -- "$2" "$BATS_TEST_TMPDIR/$1.out"
+}
+
+# gone PID: whether there is no such process, or nobody has waited for it yet.
+gone() {
+    [ ! -e "/proc/$1" ] || grep -q '^State:.[ZX]' "/proc/$1/status"
+}
+
 # Everything a sandbox could leave behind, one line each.
 things() {
     pgrep -a '^microvm' | sed 's/^[0-9]* //' | sort || true

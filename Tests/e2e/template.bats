@@ -68,9 +68,9 @@ PYTHON
     [ "$stderr" = '' ]
     # Nobody else's to read or write, and nothing half made.
     [ "$(stat -c %a "$BATS_TEST_TMPDIR/templates")" = 700 ]
-    [ "$(find "$BATS_TEST_TMPDIR/templates" -type f -perm /077)" = '' ]
-    [ "$(find "$BATS_TEST_TMPDIR/templates" -type d -perm /077)" = '' ]
-    [ "$(find "$BATS_TEST_TMPDIR/templates" -name '*.new')" = '' ]
+    [ -z "$(find "$BATS_TEST_TMPDIR/templates" -type f -perm /077)" ]
+    [ -z "$(find "$BATS_TEST_TMPDIR/templates" -type d -perm /077)" ]
+    [ -z "$(find "$BATS_TEST_TMPDIR/templates" -name '*.new')" ]
 }
 
 @test "--cold boots, and makes no template" {

@@ -29,7 +29,7 @@ public struct ContainerHandle {
     public func kill(_ signal: Int32, all: Bool = false) throws {
         if signal == 0 {
             // kill(2): only whether it is there.
-            guard try directory.hasMonitor() else { throw SandboxError(.wrongState, "container not running") }
+            guard try directory.hasMonitor(), try directory.read().status != .stopped else { throw SandboxError(.wrongState, "container not running") }
             return
         }
         let request = SignalRequest.with {

@@ -136,7 +136,10 @@ public final class ContainerMonitor {
 
         if !hooks.prestart.isEmpty || !hooks.createRuntime.isEmpty {
             begin("hooks")
-            try HookRunner().run("prestart", hooks.prestart, record.state)
+            // What crun tells them, and conformance tests expect; the newer hooks are told what the specification says.
+            var created = record.state
+            created.status = .created
+            try HookRunner().run("prestart", hooks.prestart, created)
             try HookRunner().run("createRuntime", hooks.createRuntime, record.state)
         }
 

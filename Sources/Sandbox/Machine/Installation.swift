@@ -41,9 +41,3 @@ public struct Installation: Sendable {
         }
     }
 }
-
-/// What stands before the last slash.
-func directory(of path: String) -> String {
-    guard let slash = path.lastIndex(of: "/") else { return "." }
-    return slash == path.startIndex ? "/" : String(path[..<slash])
-}

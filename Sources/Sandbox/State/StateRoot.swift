@@ -65,14 +65,6 @@ public func absolutePath(_ path: String) -> String {
     return "\(working)/\(path)"
 }
 
-func makeDirectories(_ path: String, mode: mode_t) throws(SystemError) {
-    var made = ""
-    for part in path.split(separator: "/") {
-        made += "/\(part)"
-        if mkdir(made, mode) != 0, errno != EEXIST { throw SystemError.current("make directory \(made)") }
-    }
-}
-
 /// Whether this process may do what it likes on this host.
 func isRealRoot() -> Bool { effectiveUserID() == 0 && !isInUserNamespace() }
 

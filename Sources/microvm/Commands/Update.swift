@@ -14,16 +14,16 @@ struct Update: EngineCommand {
     var resources: String?
     @Option(help: "Relative weight, 2 to 262144.") var cpuShare: UInt64?
     @Option(help: "Microseconds.") var cpuPeriod: UInt64?
-    @Option(help: "Microseconds of each period; -1: no limit.") var cpuQuota: Int64?
+    @Option(parsing: .unconditional, help: "Microseconds of each period; -1: no limit.") var cpuQuota: Int64?
     @Option(help: "CPUs of the guest, 0-3,7.") var cpusetCpus: String?
     @Option(help: "Memory nodes of the guest.") var cpusetMems: String?
-    @Option(help: "Bytes, or with K, M or G; -1: no limit.") var memory: String?
-    @Option(help: "Bytes kept for it, if possible.") var memoryReservation: String?
-    @Option(help: "Memory and swap together.") var memorySwap: String?
-    @Option(help: "Most tasks.") var pidsLimit: Int64?
+    @Option(parsing: .unconditional, help: "Bytes, or with K, M or G; -1: no limit.") var memory: String?
+    @Option(parsing: .unconditional, help: "Bytes kept for it, if possible.") var memoryReservation: String?
+    @Option(parsing: .unconditional, help: "Memory and swap together.") var memorySwap: String?
+    @Option(parsing: .unconditional, help: "Most tasks.") var pidsLimit: Int64?
     @Option(help: "10 to 1000.") var blkioWeight: UInt16?
     @Option(help: .hidden) var cpuRtPeriod: UInt64?
-    @Option(help: .hidden) var cpuRtRuntime: Int64?
+    @Option(parsing: .unconditional, help: .hidden) var cpuRtRuntime: Int64?
     @Option(help: .hidden) var l3CacheSchema: String?
     @Option(help: .hidden) var memBwSchema: String?
     @OptionGroup var container: ContainerArgument
