@@ -24,7 +24,7 @@ enum KernelCommandLine {
     private static let softwareKVM = [
         "clearcpuid=popcnt,cx16,rdrand,rdseed,fsgsbase,smap,smep,erms,fsrm,movbe,clflushopt,clwb,invpcid,pcid,xsaves,xsavec,xsaveopt",
         // A tick costs 2 ms there.
-        "tick_stride=4",
+        "tick_stride=10",
     ]
 
     static func make(devices: [(address: UInt64, interrupt: UInt32)], rootOnPmem: Bool, softwareKVM: Bool, extra: String) -> String {
