@@ -23,8 +23,8 @@ public struct SandboxError: Error, Sendable, Equatable, CustomStringConvertible 
         /// The guest's agent is gone, or answered what it must not.
         case agentLost
         case timedOut
-        /// A machine could not be saved.
-        case notSaved
+        /// The virtual machine monitor could not do what it was asked, such as saving the machine.
+        case refused
         /// The program cannot be executed.
         case notExecutable
         /// There is no such program.

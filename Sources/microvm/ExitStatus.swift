@@ -76,7 +76,7 @@ enum ExitStatus: Int32 {
             case .guestStopped: .guestStopped
             case .agentLost: .agentLost
             case .timedOut: .timedOut
-            case .notSaved: .systemCall
+            case .refused: .systemCall
             case .notExecutable: .notExecutable
             case .notFound: .notFound
             case .guest, .hookFailed: .internalError

@@ -105,7 +105,7 @@ public final class ContainerMonitor {
         try checkConsole(terminal)
 
         StateDirectory.sweep(root)
-        begin("spawn")
+        begin("stand-in")
         let standIn = try standIn(bundle.spec)
         var record = SandboxRecord(
             id: launch.id, pid: standIn.pid, monitor: processID(), status: .creating, bundle: bundle.path, rootfs: rootfs, created: timestamp(wallClockNanoseconds()),

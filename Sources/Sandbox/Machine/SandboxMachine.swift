@@ -207,10 +207,23 @@ public final class SandboxMachine {
 
     /// Writes the machine as it is into an empty directory.
     func save(to directory: Descriptor) throws {
+        try request("snapshot", passing: [directory], atMost: Self.snapshotDeadline)
+    }
+
+    /// Shows the guest a directory while it runs.
+    func share(_ name: String, _ root: Descriptor, readOnly: Bool) throws {
+        try request("share \(name) \(readOnly ? "ro" : "rw")", passing: [root])
+    }
+
+    func unshare(_ name: String) throws {
+        try request("unshare \(name)")
+    }
+
+    private func request(_ text: String, passing: [Descriptor] = [], atMost deadline: UInt64 = AgentConnection.shortDeadline) throws {
         guard let vmm else { return }
         var answer: Result<String, SandboxError>?
-        vmm.request("snapshot", passing: [directory]) { answer = $0 }
-        try waiter.wait("the snapshot", atMost: Self.snapshotDeadline) { answer != nil }
+        vmm.request(text, passing: passing) { answer = $0 }
+        try waiter.wait("the virtual machine monitor", atMost: deadline) { answer != nil }
         _ = try answer?.get()
     }
 

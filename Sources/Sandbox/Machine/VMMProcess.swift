@@ -130,7 +130,7 @@ final class VMMProcess {
         let words = text.split(separator: " ", maxSplits: 3).map(String.init)
         switch (words.first, words.dropFirst().first) {
         case ("ok", _): answer(.success(String(text.dropFirst(3))))
-        case ("error", _): answer(.failure(SandboxError(.notSaved, String(text.dropFirst(6)))))
+        case ("error", _): answer(.failure(SandboxError(.refused, String(text.dropFirst(6)))))
         case ("event", "started"): if words.count > 2, let time = UInt64(words[2]) { onStarted?(time) }
         case ("event", "ended"):
             guard words.count > 2 else { return }

@@ -27,8 +27,10 @@ struct MachineStarter {
             log.warning("template \(key) is of no use: \(error); booting instead")
             machine?.kill()
             place.removeSockets()
+            let booted = try start(plan, from: nil)
+            // Only now: what keeps a machine from booting too is not the template's fault.
             try? templates.store.remove(key)
-            return try start(plan, from: nil)
+            return booted
         }
     }
 
@@ -58,7 +60,7 @@ struct MachineStarter {
             mark("template", nil)
             guard try templates.make(size, on: loop, use: use, report) != nil, let made = templates.store.find(key) else { return nil }
             return (templates, key, made)
-        } catch let error as SandboxError where error.kind != .notSaved {
+        } catch let error as SandboxError where error.kind != .refused {
             // The machine itself did not come up.
             throw error
         } catch {

@@ -51,8 +51,8 @@ struct TemplateBuilder {
             try? use(nil)
         }
         try machine.launch(size, [], options) { [began] _ in began() }
-        // Also for what it warms up: the first call is the dearest.
         try machine.waitForAgent(build: build)
+        try WarmUp(machine: machine).run(in: directory)
         try machine.hangUp()
         var isRested = false
         loop.schedule(afterNanoseconds: Self.restNanoseconds) { isRested = true }

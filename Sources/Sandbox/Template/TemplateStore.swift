@@ -11,7 +11,8 @@ public struct TemplateStore {
     private static let limit = 16
     static let recordName = "template.json"
     private static let lockName = ".lock"
-    private static let unfinishedSuffix = ".new"
+    private static let newSuffix = ".new"
+    private static let oldSuffix = ".old"
 
     public let path: String
     private let directory: Descriptor
@@ -64,7 +65,7 @@ public struct TemplateStore {
     /// - Throws: `ENOENT` for a key there is nothing under.
     public func remove(_ key: TemplateKey) throws(SystemError) {
         // The name first: whoever starts from it now has it open, whoever comes next finds none.
-        let temporary = ".\(key).\(processID())\(Self.unfinishedSuffix)"
+        let temporary = ".\(key).\(processID())\(Self.oldSuffix)"
         try directory.rename(key.description, to: temporary, replacing: false)
         removeTree(temporary)
     }
@@ -77,10 +78,10 @@ public struct TemplateStore {
         return try lock.tryLock() ? lock : nil
     }
 
-    /// An empty directory for the next template; what builders before left goes. The lock must be held.
+    /// An empty directory for the next template; what others left goes. The lock must be held.
     func begin(_ key: TemplateKey) throws -> (name: String, directory: Descriptor) {
-        for name in try directory.entryNames() where name.hasSuffix(Self.unfinishedSuffix) { removeTree(name) }
-        let name = ".\(key).\(processID())\(Self.unfinishedSuffix)"
+        for name in try directory.entryNames() where name.hasSuffix(Self.newSuffix) || name.hasSuffix(Self.oldSuffix) { removeTree(name) }
+        let name = ".\(key).\(processID())\(Self.newSuffix)"
         try directory.makeDirectory(name, mode: 0o700)
         return (name, try Self.openOwn(name, at: directory))
     }
