@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # The verbs of an OCI runtime, as engines call them: what they print, return and leave.
-# shellcheck disable=SC2016,SC2154 # the guest expands; bats and the helper assign
+# shellcheck disable=SC2016,SC2030,SC2031,SC2154 # the guest expands; bats and the helper assign
 load helper
 
 setup_file() { setup_file_common; }
