@@ -20,16 +20,28 @@ final class ControlSocket: Sendable {
     }
 
     enum Event: CustomStringConvertible {
-        /// CLOCK_MONOTONIC, right before the guest's first instruction.
-        case started(nanoseconds: UInt64)
+        /// Right before the guest's first instruction.
+        case started(StartTimes)
         case ended(EndReason)
 
         var description: String {
             switch self {
-            case .started(let nanoseconds): "event started \(nanoseconds)"
+            case .started(let times): "event started \(times.started) \(times.began) \(times.jailed) \(times.loaded)"
             case .ended(let reason): "event ended \(reason)"
             }
         }
+    }
+
+    /// When what came before the guest's first instruction was done, nanoseconds of CLOCK_MONOTONIC.
+    struct StartTimes {
+        /// This program's first instruction, nearly.
+        var began: UInt64 = 0
+        /// Options read, KVM opened, the jail entered.
+        var jailed: UInt64 = 0
+        /// The machine made: a kernel or a snapshot loaded.
+        var loaded: UInt64 = 0
+        /// All threads made.
+        var started: UInt64 = 0
     }
 
     struct RequestError: Error, CustomStringConvertible {

@@ -6,6 +6,7 @@ import Machine
 @main
 struct Main {
     static func main() {
+        let began = monotonicNanoseconds()
         let options: Options
         do { options = try Options(Array(CommandLine.arguments.dropFirst())) } catch {
             standardError("microvm-vmm: \(error)\n\(Options.usage)")
@@ -16,7 +17,7 @@ struct Main {
                 try Machine.verify(snapshot)
                 exit(0)
             }
-            let vmm = try VMM(options)
+            let vmm = try VMM(options, began: began)
             let reason = try vmm.run()
             if case .error(let text) = reason { standardError("microvm-vmm: \(text)") }
             exit(reason.status)

@@ -11,8 +11,11 @@ struct VMM {
     private let control: ControlSocket?
     private let profileOutput: Descriptor?
     private let isJailed: Bool
+    private var times = ControlSocket.StartTimes()
 
-    init(_ options: Options) throws {
+    /// - Parameter began: when the program did, by the monotonic clock.
+    init(_ options: Options, began: UInt64) throws {
+        times.began = began
         guard let kernel = options.kernel else { throw Options.UsageError(description: "--kernel-fd is needed") }
         let system = try System()
         let softwareKVM = try options.softwareKVM ?? (HostProbe.run(system).kind == .software)
@@ -24,6 +27,7 @@ struct VMM {
             ? try Jail.enter(keepingWorkingDirectory: options.directory != nil) { try Devices(options, softwareKVM: softwareKVM) }
             : try Devices(options, softwareKVM: softwareKVM)
         if options.killWithParent { try dieWithParent() }
+        times.jailed = monotonicNanoseconds()
         let configuration = MachineConfiguration(
             cpus: options.cpus, memory: options.memory, kernel: kernel, image: options.image, commandLine: options.commandLine,
             softwareKVM: softwareKVM, program: program)
@@ -36,6 +40,7 @@ struct VMM {
                 try Machine(configuration, system: system, devices: { devices.list(image: $0) }, serialOutput: serialOutput)
             }
         self.machine = machine
+        times.loaded = monotonicNanoseconds()
         profileOutput = options.profile
         isJailed = options.jail
         control = try options.control.map { socket in
@@ -66,6 +71,8 @@ struct VMM {
     /// All threads are there, and no instruction of the guest has run.
     private func starting() throws {
         if isJailed { try Jail.confineThread(as: .main) }
-        control?.send(.started(nanoseconds: monotonicNanoseconds()))
+        var times = times
+        times.started = monotonicNanoseconds()
+        control?.send(.started(times))
     }
 }

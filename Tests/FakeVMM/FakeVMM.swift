@@ -22,7 +22,8 @@ struct FakeVMM {
             while true { sleep(1000) }
         default: break
         }
-        try options.control.send(Array("event started \(monotonicNanoseconds())".utf8))
+        let now = monotonicNanoseconds()
+        try options.control.send(Array("event started \(now) \(now) \(now) \(now)".utf8))
         if options.fault == .panicsAtBoot { end(options, "panic", 4) }
         let guest = try FakeGuest(options, on: loop)
         try guest.dialHost()

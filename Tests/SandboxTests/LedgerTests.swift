@@ -47,4 +47,28 @@ struct LedgerTests {
             #expect(throws: SandboxError.self) { try store.load("nobody") }
         }
     }
+
+    @Test("percentiles are taken apart for starts from a template and boots; starts that made their template count for neither")
+    func summary() {
+        func record(_ stage: String, _ milliseconds: UInt64, with other: String? = nil) -> LedgerRecord {
+            let end = milliseconds * 1_000_000
+            let others = other.map { [Ledger.Span(name: $0, start: 0, end: 0)] } ?? []
+            return LedgerRecord(
+                id: "c", started: "",
+                spans: others + [
+                    Ledger.Span(name: stage, start: 0, end: end), Ledger.Span(name: "start", start: end, end: end),
+                    Ledger.Span(name: "end", start: end, end: end * 9),
+                ])
+        }
+        let restored = (1...100).map { record("resume", $0) }
+        let summary = LedgerSummary(restored.shuffled() + [record("kernel", 7000), record("resume", 9, with: "template")])
+        #expect(summary.groups.map(\.kind) == ["from a template", "by a boot"])
+        #expect(summary.groups.map(\.starts) == [100, 1])
+        #expect(summary.groups[0].stages.map(\.name) == ["resume", "start", "in all"])
+        let whole = summary.groups[0].stages[2]
+        #expect([whole.p50, whole.p90, whole.p99] == [50_000_000, 90_000_000, 99_000_000])
+        #expect(summary.groups[1].stages[0].p99 == 7_000_000_000)
+        #expect(summary.description.contains("  in all    0.050 s    0.090 s    0.099 s"))
+        #expect(LedgerSummary([]).groups.isEmpty)
+    }
 }

@@ -157,3 +157,42 @@ PYTHON
     [ "$output" = fine ]
     [[ $stderr == *'others can write'*'booting instead'* ]]
 }
+
+@test "no room for a template: the container runs by a boot, and nothing half made is left" {
+    mkdir "$BATS_TEST_TMPDIR/small"
+    mount -t tmpfs -o size=4m,mode=700 none "$BATS_TEST_TMPDIR/small"
+    script_is 'echo fine'
+    run -0 --separate-stderr microvm run --templates "$BATS_TEST_TMPDIR/small" "$BUNDLE"
+    left=$(find "$BATS_TEST_TMPDIR/small" -mindepth 1 ! -name .lock)
+    umount "$BATS_TEST_TMPDIR/small"
+    [ "$output" = fine ]
+    [[ $stderr == *'no template can be made'*'No space left'*'booting instead'* ]]
+    [ "$left" = '' ]
+}
+
+@test "a builder that is killed leaves nothing that is used, and its rests go with the next" {
+    microvm template build --templates "$BATS_TEST_TMPDIR/templates" 2>/dev/null 3>&- &
+    builder=$!
+    wait_for 30 sh -c "ls -A '$BATS_TEST_TMPDIR/templates' 2>/dev/null | grep -q 'new$'"
+    pkill -KILL -f "^$microvm_program .*template build.* $BATS_TEST_TMPDIR/templates"
+    wait "$builder" || true
+    # Its machine goes with it.
+    wait_for 10 nothing_left
+    [ "$(find "$BATS_TEST_TMPDIR/templates" -name '*.new' | wc -l)" = 1 ]
+    run -0 microvm template list --templates "$BATS_TEST_TMPDIR/templates" --format json
+    [ "$output" = '[]' ]
+    script_is 'echo fine'
+    run_with "$BATS_TEST_TMPDIR/templates"
+    [ "$output" = fine ]
+    [ "$(find "$BATS_TEST_TMPDIR/templates" -name '*.new')" = '' ]
+}
+
+@test "the ledger shows a restore's stages; why --all has percentiles" {
+    run_with "$TEMPLATES" --timing
+    [[ $stderr == *restore*vCPUs*resume*renew* ]]
+    run -0 microvm why
+    for stage in jail restore vCPUs resume renew; do [[ $output == *"$stage"* ]]; done
+    run -0 microvm why --all
+    [[ $output == *'from a template'*p50*p90*p99*'in all'* ]]
+    [ "$(microvm why --all --json | jq '.groups[0].stages | length > 5')" = true ]
+}

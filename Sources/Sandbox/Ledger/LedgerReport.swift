@@ -9,10 +9,7 @@ public struct LedgerReport: CustomStringConvertible {
     }
 
     /// The stages of the start: what comes before the container's program runs.
-    private var startSpans: [Ledger.Span] { record.spans.filter { !Self.afterStart.contains($0.name) } }
-
-    /// Stages that belong to the container, or to its end.
-    private static let afterStart: Set = ["program", "end"]
+    private var startSpans: [Ledger.Span] { record.startSpans }
 
     public var slowest: Ledger.Span? { startSpans.max { $0.duration < $1.duration } }
 
@@ -48,13 +45,21 @@ public struct LedgerReport: CustomStringConvertible {
     }
 }
 
-private func seconds(_ nanoseconds: UInt64) -> String {
+extension LedgerRecord {
+    /// Stages that belong to the container, or to its end.
+    private static let afterStart: Set = ["program", "end"]
+
+    /// The stages of the start: what comes before the container's program runs.
+    var startSpans: [Ledger.Span] { spans.filter { !Self.afterStart.contains($0.name) } }
+}
+
+func seconds(_ nanoseconds: UInt64) -> String {
     let milliseconds = (nanoseconds + 500_000) / 1_000_000
     let fraction = "\(milliseconds % 1000)"
     return "\(milliseconds / 1000)." + String(repeating: "0", count: 3 - fraction.count) + fraction
 }
 
-private func rightAligned(_ text: String, _ width: Int) -> String {
+func rightAligned(_ text: String, _ width: Int) -> String {
     String(repeating: " ", count: max(0, width - text.count)) + text
 }
 

@@ -22,10 +22,7 @@ public struct LedgerStore {
 
     /// - Parameter id: nil: of the sandbox that ended last.
     public func load(_ id: String?) throws -> LedgerRecord {
-        let directory: Descriptor
-        do throws(SystemError) { directory = try Descriptor.open("\(root.path)/\(Self.directoryName)", O_RDONLY | O_DIRECTORY) } catch {
-            throw SandboxError(.missing(error.errno), "\(root.path): no sandbox was run here yet")
-        }
+        let directory = try openDirectory()
         guard let name = try id.map({ "\($0).json" }) ?? byAge(directory).first else {
             throw SandboxError(.missing(.noSuchFileOrDirectory), "\(root.path): no sandbox was run here yet")
         }
@@ -36,6 +33,21 @@ public struct LedgerStore {
             throw SandboxError(.missing(error.errno), "\(id ?? name): no ledger of such a sandbox (the last \(Self.limit) are kept)")
         }
         return try JSON.decode(from: bytes)
+    }
+
+    /// Every ledger that is kept and can be read, the youngest first.
+    public func all() throws -> [LedgerRecord] {
+        let directory = try openDirectory()
+        return try byAge(directory).compactMap { name in
+            let bytes = try? Descriptor.open(name, O_RDONLY | O_NOFOLLOW, at: directory).readToEnd(limit: Self.fileLimit)
+            return bytes.flatMap { try? JSON.decode(from: $0) }
+        }
+    }
+
+    private func openDirectory() throws(SandboxError) -> Descriptor {
+        do throws(SystemError) { return try Descriptor.open("\(root.path)/\(Self.directoryName)", O_RDONLY | O_DIRECTORY) } catch {
+            throw SandboxError(.missing(error.errno), "\(root.path): no sandbox was run here yet")
+        }
     }
 
     private func prune(_ directory: Descriptor) throws {

@@ -63,10 +63,10 @@ public final class SandboxMachine {
     ///
     /// - Parameters:
     ///   - snapshot: the directory of a snapshot of a machine of this size, taken with an idle agent; nil: boot.
-    ///   - onStarted: called with the moment of the guest's first instruction.
+    ///   - onStarted: called when the guest's first instruction is due.
     func launch(
         _ size: MachineSize, _ shares: [Plan.Share], _ options: Options, restoring snapshot: Descriptor? = nil,
-        onStarted: @escaping (UInt64) -> Void = { _ in }
+        onStarted: @escaping (VMMProcess.StartTimes) -> Void = { _ in }
     ) throws {
         let installation = try Installation(vmm: options.vmm, kernel: options.kernel, image: options.image)
         let (kernel, image) = try installation.open()

@@ -58,8 +58,20 @@ final class VMMProcess {
     private var reported: MachineEnd?
     /// Who waits for the answers to requests, in order.
     private var unanswered: [(Result<String, SandboxError>) -> Void] = []
-    /// Called with the moment of the first KVM_RUN.
-    var onStarted: ((UInt64) -> Void)?
+    /// When the monitor had done what, by the monotonic clock.
+    struct StartTimes {
+        /// Its first instruction.
+        var began: UInt64
+        /// It was in its jail.
+        var jailed: UInt64
+        /// The kernel or snapshot was loaded.
+        var loaded: UInt64
+        /// The guest's first instruction.
+        var started: UInt64
+    }
+
+    /// Called at the first KVM_RUN.
+    var onStarted: ((StartTimes) -> Void)?
     /// Called once, when the process is gone.
     var onEnd: ((MachineEnd) -> Void)?
 
@@ -124,14 +136,16 @@ final class VMMProcess {
         }
     }
 
-    /// `ok[ TEXT]` or `error TEXT`, an answer; `event started NS` or `event ended REASON[ TEXT]`.
+    /// `ok[ TEXT]` or `error TEXT`, an answer; `event started STARTED BEGAN JAILED LOADED` or `event ended REASON[ TEXT]`.
     private func handle(_ message: [UInt8]) {
         let text = String(decoding: message, as: UTF8.self)
         let words = text.split(separator: " ", maxSplits: 3).map(String.init)
         switch (words.first, words.dropFirst().first) {
         case ("ok", _): answer(.success(String(text.dropFirst(3))))
         case ("error", _): answer(.failure(SandboxError(.refused, String(text.dropFirst(6)))))
-        case ("event", "started"): if words.count > 2, let time = UInt64(words[2]) { onStarted?(time) }
+        case ("event", "started"):
+            let times = text.split(separator: " ").dropFirst(2).compactMap { UInt64($0) }
+            if times.count == 4 { onStarted?(StartTimes(began: times[1], jailed: times[2], loaded: times[3], started: times[0])) }
         case ("event", "ended"):
             guard words.count > 2 else { return }
             reported = MachineEnd(reason: MachineEnd.Reason(rawValue: words[2]) ?? .error, text: words.count > 3 ? words[3] : "")

@@ -37,7 +37,7 @@ public struct ProfiledBoot: Sendable {
         defer { child.kill() }
 
         let words = String(decoding: try Self.receive(control), as: UTF8.self).split(separator: " ")
-        guard words.count == 3, words[1] == "started", let began = UInt64(words[2]) else {
+        guard words.count >= 3, words[1] == "started", let began = UInt64(words[2]) else {
             throw SandboxError(.monitorEnded, "the virtual machine monitor ended before the guest ran")
         }
         guard try agent.waitReadable(atMost: Self.deadline) else { throw SandboxError(.timedOut, "the guest's agent did not call") }

@@ -39,7 +39,12 @@ struct MachineStarter {
         let machine = SandboxMachine(place, on: loop)
         made(machine)
         try use(machine)
-        try machine.launch(plan.size, plan.shares, options, restoring: snapshot) { [mark] in mark(snapshot == nil ? "kernel" : "resume", $0) }
+        try machine.launch(plan.size, plan.shares, options, restoring: snapshot) { [mark] times in
+            mark("jail", times.began)
+            mark(snapshot == nil ? "load" : "restore", times.jailed)
+            mark("vCPUs", times.loaded)
+            mark(snapshot == nil ? "kernel" : "resume", times.started)
+        }
         let answer = try machine.waitForAgent(build: build) { if snapshot != nil { mark("renew", nil) } }
         guard snapshot == nil else { return machine }
         // The guest's clock is its own, and its answer hostile: only a length is taken, and the ledger bounds it.

@@ -9,9 +9,14 @@ struct WhyCommand: RuntimeCommand {
 
     @OptionGroup var globals: GlobalOptions
     @Flag(help: "Print JSON: spans with their begin and end in nanoseconds.") var json = false
+    @Flag(help: "Percentiles of each stage over all starts that are kept, apart for starts from a template and boots.") var all = false
     @Argument(help: ArgumentHelp("The container's id. Default: the one that ended last.", valueName: "id")) var id: String?
 
     func run() throws {
+        if all {
+            let summary = LedgerSummary(try LedgerStore(globals.stateRoot()).all())
+            return try printOut(json ? JSON.encode(summary, .pretty) + "\n" : summary.description)
+        }
         let record = try LedgerStore(globals.stateRoot()).load(id.map(checkedID))
         try printOut(json ? JSON.encode(record, .pretty) + "\n" : LedgerReport(record).description)
     }
