@@ -25,7 +25,10 @@ struct MonitorChannel {
                 guard try !monitor.pidfd.waitReadable(atMost: 0) else { throw Failure(.internalError, "the container's monitor was killed") }
             }
             answer = String(decoding: try socket.receive(limit: Self.answerLimit).bytes, as: UTF8.self)
-            if answer.hasPrefix(Self.note) { try? Descriptor.standardError.writeAll(answer.dropFirst(Self.note.count) + "\n") }
+            // Elsewhere standard error is the container's, and an engine's log of it.
+            if answer.hasPrefix(Self.note), Descriptor.standardError.isTerminal {
+                try? Descriptor.standardError.writeAll(answer.dropFirst(Self.note.count) + "\n")
+            }
         } while answer.hasPrefix(Self.note)
         if answer == "ok" { return }
         let words = answer.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)

@@ -4,20 +4,24 @@ import Sandbox
 /// Starts the process that stands on this host for a container, or for a process in one, and waits until that runs.
 enum MonitorProcess {
     static func start(_ launch: Launch, _ globals: GlobalOptions) throws {
-        try start("monitor", launch, globals)
+        try start("monitor", launch, hasTerminal: launch.consoleSocket != nil, globals)
     }
 
     static func start(_ launch: ExecLaunch, _ globals: GlobalOptions) throws {
-        try start("exec-monitor", launch, globals)
+        try start("exec-monitor", launch, hasTerminal: launch.consoleSocket != nil, globals)
     }
 
     /// A fresh process, never a fork: it inherits our streams and nothing else.
-    private static func start(_ command: String, _ launch: some Encodable, _ globals: GlobalOptions) throws {
+    ///
+    /// - Parameter hasTerminal: of its own. Our streams are not the container's then, and engines wait for their end.
+    private static func start(_ command: String, _ launch: some Encodable, hasTerminal: Bool, _ globals: GlobalOptions) throws {
         let (ours, theirs) = try Descriptor.messageSocketPair()
         var options = ChildProcess.Options()
-        options.standardInput = try? Descriptor.standardInput.duplicate()
-        options.standardOutput = try? Descriptor.standardOutput.duplicate()
-        options.standardError = try? Descriptor.standardError.duplicate()
+        if !hasTerminal {
+            options.standardInput = try? Descriptor.standardInput.duplicate()
+            options.standardOutput = try? Descriptor.standardOutput.duplicate()
+            options.standardError = try? Descriptor.standardError.duplicate()
+        }
         options.inherited = [theirs]
         let arguments = ["microvm", command, "--channel", "\(theirs.raw)"] + globals.forMonitor
         let child = try ChildProcess(executablePath(), arguments, options)

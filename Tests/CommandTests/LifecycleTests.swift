@@ -164,7 +164,17 @@ struct LifecycleTests {
         try host.script("echo hello") { $0.process?.terminal = true }
         #expect(try host.microvm("create", "--bundle", host.bundle, "c").errors.contains("cannot allocate tty"))
         let listener = try Descriptor.listening(at: .unix("\(host.path)/console"))
-        #expect(try host.microvm("create", "--bundle", host.bundle, "--console-socket", "\(host.path)/console", "c").status == 0)
+        // Engines wait for the end of create's output.
+        let reading: Descriptor
+        do {
+            let pipe = try Descriptor.pipe()
+            reading = pipe.reading
+            let created = try host.start(
+                ["create", "--bundle", host.bundle, "--console-socket", "\(host.path)/console", "c"], output: pipe.writing)
+            #expect(try created.wait().status == 0)
+        }
+        #expect(try reading.waitReadable(atMost: 5_000_000_000))
+        #expect(try reading.read(upTo: 1) == [])
         let (bytes, descriptors) = try listener.accept().receive(limit: 100)
         #expect(!bytes.isEmpty)
         let master = try #require(descriptors.first)
