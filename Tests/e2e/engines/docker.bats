@@ -20,7 +20,7 @@ teardown_file() {
     [ ! -e "$BATS_FILE_TMPDIR/dockerd.pid" ] || kill "$(cat "$BATS_FILE_TMPDIR/dockerd.pid")"
 }
 
-setup() { ours_before=$(ours); }
+setup() { remember; }
 
 teardown() {
     docker ps --all --quiet | xargs -r docker rm --force

@@ -25,7 +25,9 @@ ours() {
     grep -c overlay /proc/self/mountinfo || true
 }
 
-# as_before: nothing of ours that was not there in setup.
+remember() { ours_before=$(ours); }
+
+# as_before: nothing of ours that was not there when it was remembered.
 as_before() {
     local now
     for _ in {1..100}; do

@@ -14,7 +14,7 @@ setup_file() {
     podman import "$BATS_FILE_TMPDIR/image.tar" busybox
 }
 
-setup() { ours_before=$(ours); }
+setup() { remember; }
 
 teardown() {
     podman rm --all --force --time 1
