@@ -42,9 +42,9 @@ public struct MachineConfiguration: Sendable {
 
 /// A virtual machine with its devices, from boot to its end.
 public final class Machine: Sendable {
-    let configuration: MachineConfiguration
+    /// The files themselves are let go of: nothing that breaks into this process shall find them open.
+    let identity: MachineState.Identity
     let system: System
-    let supportedCPUID: [kvm_cpuid_entry2]
     let virtualMachine: VirtualMachine
     let vcpus: [VCPU]
     let memory: GuestMemory
@@ -111,9 +111,8 @@ public final class Machine: Sendable {
         runners = vcpus.map {
             VCPURunner($0, memory: memory, ports: ports, mmio: mmio, assist: assist, gate: gate, requested: { end.handle($0) })
         }
-        self.configuration = configuration
+        identity = try stage("look at the machine's files") { try MachineState.Identity(configuration, supported) }
         self.system = system
-        supportedCPUID = supported
         self.gate = gate
         self.starter = starter
         virtualMachine = frame.virtualMachine

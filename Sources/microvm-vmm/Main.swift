@@ -7,7 +7,7 @@ import Machine
 struct Main {
     static func main() {
         let began = monotonicNanoseconds()
-        let options: Options
+        var options: Options
         do { options = try Options(Array(CommandLine.arguments.dropFirst())) } catch {
             standardError("microvm-vmm: \(error)\n\(Options.usage)")
             exit(2)
@@ -18,6 +18,7 @@ struct Main {
                 exit(0)
             }
             let vmm = try VMM(options, began: began)
+            options.letGoOfFiles()
             let reason = try vmm.run()
             if case .error(let text) = reason { standardError("microvm-vmm: \(text)") }
             exit(reason.status)

@@ -100,6 +100,14 @@ struct Options {
         }
         guard memory % 4096 == 0 else { throw UsageError(description: "--memory: \(memory) is no multiple of 4096") }
     }
+
+    /// Closes what the machine has been made of. Other machines are made of the same files: a guest that breaks into
+    /// this process must not find a way to them.
+    mutating func letGoOfFiles() {
+        kernel = nil
+        image = nil
+        restore = nil
+    }
 }
 
 /// How a share is given to the guest: `ro` or `rw`, then perhaps how long the guest may believe what it was told.

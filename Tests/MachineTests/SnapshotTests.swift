@@ -79,6 +79,27 @@ struct SnapshotTests {
             #expect(Array("!=".utf8).hasSuffix(second.printed) && !second.printed.isEmpty)
         }
     }
+
+    @Test("a machine that runs holds no file open that other machines are made of", arguments: [false, true])
+    func openFiles(restored: Bool) throws {
+        let folder = try SnapshotFolder()
+        let kernel = try TestKernel(Code.out(0x3f8, 0x21) + Code.forever).file()
+        var vmm = try VMMProcess(kernel, ["--jail"])
+        try vmm.expectStarted()
+        if restored {
+            #expect(try vmm.ask("snapshot", passing: [folder.descriptor]) == "ok")
+            vmm = try VMMProcess(kernel, ["--jail", "--restore-fd", "\(folder.descriptor.raw)"], passing: [folder.descriptor])
+            try vmm.expectStarted()
+        }
+        // Answered by a thread of the running machine.
+        #expect(try vmm.ask("metrics")?.hasPrefix("ok") == true)
+        let directory = "/proc/\(vmm.child.pid)/fd"
+        let files = try Descriptor.open(directory, O_RDONLY | O_DIRECTORY).entryNames().compactMap { try? readLink("\(directory)/\($0)") }
+        #expect(files.contains { $0.contains("kvm-vm") })
+        for file in files {
+            #expect(!file.contains("test-kernel") && !file.hasPrefix(folder.path) && !file.hasSuffix("microvm-vmm"), "\(file)")
+        }
+    }
 }
 
 extension [UInt8] {

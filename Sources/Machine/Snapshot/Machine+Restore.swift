@@ -92,7 +92,7 @@ extension MachineState.Identity {
     private static func check(_ name: String, _ saved: FileFingerprint?, _ file: Descriptor?) throws {
         switch (saved, file) {
         case (nil, nil): return
-        case (let saved?, let file?) where try saved.matches(file): return
+        case (let saved?, let file?) where try saved.isSame(as: file): return
         default: throw SnapshotError("it was made with another \(name)")
         }
     }

@@ -1,3 +1,4 @@
+import CLinux
 import GuestMemory
 import KVM
 import Linux
@@ -9,7 +10,6 @@ extension Machine {
     ///
     /// - Throws: with nothing left in the directory.
     public func save(to directory: Descriptor) throws(MachineError) {
-        let files = try stage("look at the machine's files") { try fingerprints() }
         let wasPaused = isPaused
         pause()
         defer { if !wasPaused { resume() } }
@@ -27,24 +27,22 @@ extension Machine {
                 return MachineState.Device(kind: transport.device.deviceID, transport: saved.transport, state: saved.device)
             }
             try SnapshotDirectory(directory).write(memory: { try memory.save(to: $0) }) { memoryFile in
-                MachineState(identity: identity(files, memoryFile), machine: machine, vcpus: vcpus, devices: devices).encoded
+                var identity = identity
+                identity.memoryFile = memoryFile
+                return MachineState(identity: identity, machine: machine, vcpus: vcpus, devices: devices).encoded
             }
         }
     }
+}
 
-    private typealias Files = (kernel: FileFingerprint, image: FileFingerprint?, program: FileFingerprint?)
-
-    private func fingerprints() throws -> Files {
-        (
-            try FileFingerprint(of: configuration.kernel), try configuration.image.map { try FileFingerprint(of: $0) },
-            try configuration.program.map { try FileFingerprint(of: $0) }
-        )
-    }
-
-    private func identity(_ files: Files, _ memoryFile: FileFingerprint) -> MachineState.Identity {
-        MachineState.Identity(
+extension MachineState.Identity {
+    /// What a machine is made of, told by its files as they are now; its memory is in none yet.
+    init(_ configuration: MachineConfiguration, _ supported: [kvm_cpuid_entry2]) throws {
+        self.init(
             cpus: UInt32(configuration.cpus), memory: UInt64(configuration.memory), softwareKVM: configuration.softwareKVM,
-            commandLine: ContentHash.of(Array(configuration.commandLine.utf8)), cpuFeatures: CPUID.featureHash(supportedCPUID),
-            kernel: files.kernel, image: files.image, program: files.program, memoryFile: memoryFile)
+            commandLine: ContentHash.of(Array(configuration.commandLine.utf8)), cpuFeatures: CPUID.featureHash(supported),
+            kernel: try FileFingerprint(of: configuration.kernel), image: try configuration.image.map { try FileFingerprint(of: $0) },
+            program: try configuration.program.map { try FileFingerprint(of: $0) },
+            memoryFile: FileFingerprint(size: 0, inode: 0, changed: 0, contentHash: 0))
     }
 }

@@ -52,7 +52,11 @@ struct TemplateBuilder {
         }
         try machine.launch(size, [], options) { [began] _ in began() }
         try machine.waitForAgent(build: build)
-        try WarmUp(machine: machine).run(in: directory)
+        do { try WarmUp(machine: machine).run(in: directory) } catch let error as SandboxError {
+            if case .interrupted = error.kind { throw error }
+            // Too little memory, say; without a template it may do.
+            throw SandboxError(.refused, "no container ran in it: \(error)")
+        }
         try machine.hangUp()
         var isRested = false
         loop.schedule(afterNanoseconds: Self.restNanoseconds) { isRested = true }
