@@ -73,6 +73,12 @@ public final class ChildProcess {
         _ = Glibc.kill(pid, SIGKILL)
     }
 
+    /// As ``kill()``, with the programs it has started in its session's first process group.
+    public func killGroup() {
+        guard end == nil else { return }
+        _ = Glibc.kill(-pid, SIGKILL)
+    }
+
     /// Waits for the end and takes the exit status; later calls return it again.
     @discardableResult
     public func reap() -> ProcessEnd? {

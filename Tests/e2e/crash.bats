@@ -4,12 +4,18 @@
 # shellcheck disable=SC2016,SC2154 # the guest expands; bats and the helper assign
 load helper
 
-setup_file() { setup_file_common; }
+setup_file() {
+    setup_file_common
+    # The first start makes a template, with a machine of its own to be killed; the tests are about starts after it.
+    BUNDLE=$BATS_FILE_TMPDIR/first
+    make_bundle "$BUNDLE"
+    microvm run "$BUNDLE"
+}
 
 setup() {
     setup_common
     command_is sleep 1000
-    configure "$BUNDLE" '.linux.cgroupsPath = "/microvm-bats/crash" | .linux.resources.memory.limit = 134217728'
+    configure "$BUNDLE" '.linux.cgroupsPath = "/microvm-bats/crash" | .linux.resources.pids.limit = 100'
 }
 
 teardown() {

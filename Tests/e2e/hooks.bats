@@ -93,7 +93,8 @@ startContainer" ]
     command_is true
     launch c
     wait_for 20 is c stopped
-    microvm delete c || true
+    run -0 microvm delete c
+    [[ $output == *'level=warning'*'exit status 6'* ]]
     run -1 microvm state c
     [ "$(cat "$NOTES")" = 'one
 two' ]

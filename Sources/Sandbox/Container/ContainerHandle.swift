@@ -49,7 +49,9 @@ public struct ContainerHandle {
     }
 
     /// Removes a stopped container, or one that was never started; with `force` a running one too.
-    public func delete(force: Bool) throws {
+    ///
+    /// - Parameter warn: told of hooks that fail.
+    public func delete(force: Bool, warn: (String) -> Void) throws {
         let record: SandboxRecord
         do { record = try directory.read() } catch {
             // Of another version, or damaged: there is nothing to be run down or told.
@@ -75,7 +77,7 @@ public struct ContainerHandle {
         guard try directory.removeStale() else { throw SandboxError(.wrongState, "container \(id) is being deleted already") }
         ContainerCgroup.remove(record.cgroups)
         guard record.status != .creating else { return }
-        try HookRunner().run("poststop", hooks, state)
+        try HookRunner().runAll("poststop", hooks, state, warn: warn)
     }
 
     /// Asks the monitor to end by `ask`, and sees to it.

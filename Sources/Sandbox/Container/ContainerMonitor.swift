@@ -304,7 +304,7 @@ public final class ContainerMonitor {
         } else {
             if record.status != .creating, let hooks = try? HookRunner() {
                 record.status = .stopped
-                do { try hooks.run("poststop", self.hooks.poststop, record.state) } catch { log.warning("\(error)") }
+                hooks.runAll("poststop", self.hooks.poststop, record.state) { log.warning("\($0)") }
             }
             directory.removeOwn()
         }

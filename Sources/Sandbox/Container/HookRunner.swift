@@ -24,6 +24,16 @@ public struct HookRunner {
         }
     }
 
+    /// Runs them all, whatever becomes of each: a container that has stopped goes in any case (runtime.md, Lifecycle).
+    ///
+    /// - Parameter warn: told of those that fail.
+    public func runAll(_ stage: String, _ hooks: [Hook], _ state: State, warn: (String) -> Void) {
+        guard !hooks.isEmpty else { return }
+        for (index, hook) in hooks.enumerated() {
+            do { try run(hook, JSON.encode(state)) } catch { warn("hooks.\(stage)[\(index)] \(hook.path): \(error)") }
+        }
+    }
+
     private func run(_ hook: Hook, _ state: String) throws {
         let (errors, errorsWriting) = try Descriptor.pipe()
         var options = ChildProcess.Options()
@@ -55,6 +65,7 @@ public struct HookRunner {
         }
         while !ended, !expired { try loop.runOnce() }
         loop.cancel(timer)
+        if !ended { child.killGroup() }
         guard ended else { throw SandboxError(.timedOut, "did not end in \(timeout) s") }
         if let rest = try? errors.read(upTo: Self.errorLimit) { text += rest }
         let said = String(decoding: text, as: UTF8.self).split(whereSeparator: \.isNewline).joined(separator: " ")

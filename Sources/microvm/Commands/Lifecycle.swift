@@ -1,6 +1,7 @@
 import AgentAPI
 import ArgumentParser
 import Glibc
+import Logging
 import OCI
 import Sandbox
 
@@ -76,7 +77,7 @@ struct Delete: EngineCommand {
 
     func run() throws {
         do {
-            try container.handle(globals).delete(force: force)
+            try container.handle(globals).delete(force: force) { Logger(label: "microvm").warning("\($0)") }
         } catch let error as SandboxError where force && error.kind == .noSuchContainer {
             return
         }

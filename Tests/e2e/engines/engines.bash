@@ -17,12 +17,12 @@ make_image() {
     tar -C "$BATS_FILE_TMPDIR/image" -cf "$1" .
 }
 
-# ours: processes, sandboxes and cgroups of this runtime, and mounts of the engine's containers.
+# ours: processes, sandboxes and cgroups of this runtime, and mounts of the engines' containers.
 ours() {
     pgrep -a '^microvm' || true
     ls /run/microvm 2>/dev/null || true
     find /sys/fs/cgroup -type d -name '*.microvm'
-    grep -c overlay /proc/self/mountinfo || true
+    grep -cE '/(merged|shm) ' /proc/self/mountinfo || true
 }
 
 remember() { ours_before=$(ours); }
