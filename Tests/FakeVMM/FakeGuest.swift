@@ -56,6 +56,7 @@ final class FakeGuest {
                 $0.readyAtNs = 2_000_000
             }
         }
+        table.answer(AgentMethods.renew) { _ in Empty() }
         table.answer(AgentMethods.createContainer) { [weak self] in try self?.create($0) ?? ProcessResponse() }
         table.answer(AgentMethods.startContainer) { [weak self] _ in try self?.start() ?? Empty() }
         table.answer(AgentMethods.exec) { [weak self] in try self?.exec($0) ?? ProcessResponse() }

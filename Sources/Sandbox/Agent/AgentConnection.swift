@@ -47,7 +47,7 @@ final class AgentConnection {
         }
     }
 
-    /// For an agent whose machine was restored; nothing may run in it before the answer.
+    /// Nothing may run in the machine before the answer.
     func renew(_ complete: @escaping (Result<Empty, Status>) -> Void) throws(SystemError) {
         let seed = try randomBytes(Self.seedSize)
         let request = RenewRequest.with {

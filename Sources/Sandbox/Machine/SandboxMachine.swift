@@ -85,17 +85,17 @@ public final class SandboxMachine {
         if isRestored { try dialAgent() }
     }
 
-    /// Waits for the agent's call, or its answer to ours, and shakes hands. A restored agent has also made its machine
-    /// different from its template's others by then.
+    /// Waits for the agent's call, or its answer to ours, shakes hands, and gives the guest entropy and the time of day: a
+    /// restored one is different from its template's others by then, and one that took long to boot is not late.
     @discardableResult
     func waitForAgent(build: String, onAnswer: () -> Void = {}) throws -> ConnectResponse {
         try waiter.wait("the guest to start", atMost: isRestored ? Self.restoreDeadline : Self.bootDeadline) { agent != nil }
         guard let agent else { throw SandboxError(.agentLost, "no agent") }
         onAnswer()
         var answer: Result<Void, Status>?
-        var renewal: Result<Void, Status>? = isRestored ? nil : .success(())
+        var renewal: Result<Void, Status>?
         agent.shakeHands(build: build) { answer = $0 }
-        if isRestored { try agent.renew { renewal = $0.map { _ in } } }
+        try agent.renew { renewal = $0.map { _ in } }
         try waiter.wait("the guest's agent", atMost: AgentConnection.longDeadline) { answer != nil && renewal != nil }
         for case .failure(let status) in [answer, renewal] {
             throw waiter.failure ?? SandboxError(.agentLost, "the guest's agent: \(status)")

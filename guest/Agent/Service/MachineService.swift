@@ -43,7 +43,7 @@ final class MachineService {
         }
     }
 
-    /// This machine is a restored one: others may have been restored from the same state.
+    /// Others may have been restored from the same state as this machine.
     ///
     /// The boot id needs nothing. The kernel makes it up when it is first read, which nobody has done here.
     func renew(_ request: RenewRequest) throws {
