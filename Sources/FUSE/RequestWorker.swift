@@ -74,6 +74,8 @@ public final class RequestWorker {
         case .allocate: try allocate(&request)
         case .seek: try seek(&request, &reply)
         case .copyFileRange: try copyFileRange(&request, &reply)
+        case .setUpMapping: try setUpMapping(&request)
+        case .removeMapping: try removeMapping(&request)
 
         case .openDirectory: try openDirectory(&request, &reply)
         case .readDirectory: try readDirectory(&request, &reply, plus: false)

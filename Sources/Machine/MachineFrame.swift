@@ -34,7 +34,14 @@ struct MachineFrame {
             try configuration.image.map { try Self.map($0, at: address, virtualMachine, slot: UInt32(memory.regions.count)) }
         }
         let devices = try stage("make devices") { try makeDevices(image.map { (address, UInt64($0.count)) }) }
-        let transports = try stage("attach devices") { try devices.map { try MMIOTransport($0, memory: memory) } }
+        var next = (address: address + UInt64(image?.count ?? 0), slot: UInt32(memory.regions.count + 1))
+        var transports: [MMIOTransport] = []
+        for device in devices {
+            let place = try stage("map shared memory of \(device.name)") {
+                try device.sharedMemory.map { try Self.map($0, &next, virtualMachine) }
+            }
+            transports.append(try stage("attach devices") { try MMIOTransport(device, memory: memory, sharedMemoryAddress: place) })
+        }
         places = try stage("attach devices") { try Self.attach(transports, to: virtualMachine) }
         self.virtualMachine = virtualMachine
         self.memory = memory
@@ -55,6 +62,16 @@ struct MachineFrame {
         let mapping = try Mapping(file, count: size, access: .read, sharing: .shared)
         try virtualMachine.setMemoryRegion(slot: slot, guestAddress: address, mapping: mapping, readOnly: true)
         return mapping
+    }
+
+    /// Shows the guest a device's shared memory at the next boundary of a memory section.
+    private static func map(
+        _ window: MappingWindow, _ next: inout (address: UInt64, slot: UInt32), _ virtualMachine: VirtualMachine
+    ) throws -> UInt64 {
+        let address = MemoryMap.nextSection(next.address)
+        try virtualMachine.setMemoryRegion(slot: next.slot, guestAddress: address, mapping: window.mapping)
+        next = (address + UInt64(window.count), next.slot + 1)
+        return address
     }
 
     private static func attach(

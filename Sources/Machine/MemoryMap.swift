@@ -2,7 +2,8 @@
 ///
 ///     0x0000_0000  RAM, up to 3 GiB
 ///     0xc000_0000  hole: virtio-mmio, I/O APIC, local APIC
-///     0x1_0000_0000  the rest of RAM, then the guest image (read-only)
+///     0x1_0000_0000  the rest of RAM, then the guest image (read-only),
+///                  then shared memory of devices
 public enum MemoryMap {
     /// End of low RAM when there is more than this: 3 GiB.
     public static let holeStart: UInt64 = 0xc000_0000
@@ -43,8 +44,12 @@ public enum MemoryMap {
 
     /// Where the guest image is mapped: above all RAM, on a 128 MiB boundary (a memory section of Linux).
     public static func imageAddress(ramBytes: Int) -> UInt64 {
+        nextSection(highStart + UInt64(max(0, ramBytes - Int(holeStart))))
+    }
+
+    /// The first 128 MiB boundary from `address` on. Addresses here are the VMM's own, far below the end of their range.
+    static func nextSection(_ address: UInt64) -> UInt64 {
         let section: UInt64 = 128 << 20
-        let high = UInt64(max(0, ramBytes - Int(holeStart)))
-        return highStart + (high + section - 1) / section * section
+        return (address + section - 1) / section * section
     }
 }

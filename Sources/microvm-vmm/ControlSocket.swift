@@ -4,13 +4,13 @@ import Machine
 
 /// The host's control socket (SOCK_SEQPACKET, a text message a packet) and the thread that answers it.
 ///
-/// Requests are `share NAME ro|rw [auto|always]` with a descriptor beside it, `unshare NAME`, `snapshot` with a
+/// Requests are `share NAME ro|rw [auto|always [mapped]]` with a descriptor beside it, `unshare NAME`, `snapshot` with a
 /// directory's descriptor beside it, `pause`, `resume`, `stop` and `metrics`. Each is answered in order by `ok[ TEXT]`
 /// or `error TEXT`. Events go out unasked. When the host's end closes, the machine ends.
 final class ControlSocket: Sendable {
     /// What a request acts on.
     struct Actions: Sendable {
-        var share: @Sendable (_ name: String, _ root: Descriptor, _ readOnly: Bool, _ cache: CachePolicy) throws -> Void
+        var share: @Sendable (_ name: String, _ root: Descriptor, _ mode: ShareMode) throws -> Void
         var unshare: @Sendable (_ name: String) throws -> Void
         var pause: @Sendable () -> Void
         var resume: @Sendable () -> Void
@@ -95,10 +95,10 @@ final class ControlSocket: Sendable {
     private static func perform(_ request: String, _ descriptors: [Descriptor], _ actions: Actions) throws -> String {
         let words = request.split(separator: " ").map(String.init)
         switch (words.first, words.count) {
-        case ("share", 3), ("share", 4):
+        case ("share", 3...5):
             guard let mode = ShareMode(words[2...]) else { throw RequestError(description: "share: \(ShareMode.usage)") }
             guard descriptors.count == 1 else { throw RequestError(description: "share: one descriptor is needed") }
-            try actions.share(words[1], descriptors[0], mode.readOnly, mode.cache)
+            try actions.share(words[1], descriptors[0], mode)
         case ("unshare", 2): try actions.unshare(words[1])
         case ("pause", 1): actions.pause()
         case ("resume", 1): actions.resume()

@@ -20,9 +20,12 @@ final class Devices: Sendable {
     /// Each page of the guest's cache takes it a millisecond there, and a program needs few of those around the one it touched.
     private static let readaheadOnSoftwareKVM: UInt32 = 16 << 10
 
+    /// Of it a file takes at least 2 MiB at a time. Larger costs the guest time to boot: half a second for these 64 MiB.
+    private static let windowSize = 64 << 20
+
     init(_ options: Options, softwareKVM: Bool) throws {
-        shares = ShareTable()
-        for share in options.shares { try shares.add(share.name, root: share.root, readOnly: share.readOnly, cache: share.cache) }
+        // Measured there: starting `true` takes 0.6 million instructions instead of 1.5.
+        shares = ShareTable(window: softwareKVM ? try MappingWindow(count: Self.windowSize) : nil)
         let readahead = softwareKVM ? Self.readaheadOnSoftwareKVM : .max
         fileSystem = FileSystemDevice(tag: Self.tag, server: try FileServer(shares: shares, maximumReadahead: readahead))
         log = try options.console.map { try ConsoleLog(output: $0, byteBudget: Self.consoleBudget) }
@@ -30,6 +33,11 @@ final class Devices: Sendable {
         vsock = options.vsock.map {
             VsockDevice(guestCID: Self.guestCID, listener: $0, path: options.vsockPath, restored: options.restore != nil)
         }
+        for item in options.shares { try share(item.name, item.root, item.mode) }
+    }
+
+    func share(_ name: String, _ root: Descriptor, _ mode: ShareMode) throws {
+        try shares.add(name, root: root, readOnly: mode.readOnly, cache: mode.cache, isMapped: mode.isMapped)
     }
 
     /// - Parameter image: where in guest memory the root file system is mapped.

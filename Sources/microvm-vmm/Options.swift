@@ -16,7 +16,7 @@ struct Options {
     var vsock: Descriptor?
     var vsockPath = ""
     var console: Descriptor?
-    var shares: [(name: String, root: Descriptor, readOnly: Bool, cache: CachePolicy)] = []
+    var shares: [(name: String, root: Descriptor, mode: ShareMode)] = []
     var directory: Descriptor?
     /// Nil: find out with a probe machine.
     var softwareKVM: Bool?
@@ -42,9 +42,10 @@ struct Options {
           --vsock-fd FD        listening Unix socket for host connections (CONNECT PORT)
           --vsock-path PATH    guest connections to host port P go to the Unix socket PATH_P
           --directory-fd FD    the directory PATH is relative to, with nothing but sockets in it
-          --share NAME:FD:ro|rw[:auto|always]
+          --share NAME:FD:ro|rw[:auto|always[:mapped]]
                                show the guest this directory or file by virtio-fs (tag microvm); may be repeated.
-                               always: only this guest changes it while it runs
+                               always: only this guest changes it while it runs; mapped: where KVM interprets the guest kernel, larger
+                               files are seen in place, and nobody else may truncate them
           --console-fd FD      where the guest's console is written
           --host-kind KIND     hardware, or software where KVM interprets the guest kernel (default: probe)
           --profile-fd FD      at the end, write the boot CPU's kernel stack, sampled every millisecond: a line each, the monotonic time in
@@ -114,23 +115,27 @@ struct Options {
 struct ShareMode {
     let readOnly: Bool
     let cache: CachePolicy
+    /// Larger files may be mapped into the guest.
+    let isMapped: Bool
 
-    static let usage = "ro or rw, then perhaps auto or always"
+    static let usage = "ro or rw, then perhaps auto or always, then perhaps mapped"
 
     init?(_ words: some Collection<String>) {
-        guard let access = words.first, ["ro", "rw"].contains(access), words.count <= 2 else { return nil }
-        guard let cache = words.count == 2 ? words.dropFirst().first.flatMap({ CachePolicy(rawValue: $0) }) : .auto else { return nil }
+        guard let access = words.first, ["ro", "rw"].contains(access), words.count <= 3 else { return nil }
+        guard let cache = words.count >= 2 ? words.dropFirst().first.flatMap({ CachePolicy(rawValue: $0) }) : .auto else { return nil }
+        isMapped = words.count == 3
+        if isMapped, words.dropFirst(2).first != "mapped" { return nil }
         readOnly = access == "ro"
         self.cache = cache
     }
 }
 
-private func share(_ flag: String, _ value: String) throws -> (name: String, root: Descriptor, readOnly: Bool, cache: CachePolicy) {
+private func share(_ flag: String, _ value: String) throws -> (name: String, root: Descriptor, mode: ShareMode) {
     let words = value.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
     guard words.count >= 3, let mode = ShareMode(words[2...]) else {
         throw Options.UsageError(description: "\(flag): NAME:FD:MODE, MODE being \(ShareMode.usage), not \(value)")
     }
-    return (words[0], try descriptor(flag, words[1]), mode.readOnly, mode.cache)
+    return (words[0], try descriptor(flag, words[1]), mode)
 }
 
 private func number(_ flag: String, _ value: String, _ range: ClosedRange<Int>) throws -> Int {

@@ -47,7 +47,7 @@ struct VMM {
             try ControlSocket(
                 socket,
                 .init(
-                    share: { try devices.shares.add($0, root: $1, readOnly: $2, cache: $3) }, unshare: { try devices.shares.remove($0) },
+                    share: { try devices.share($0, $1, $2) }, unshare: { try devices.shares.remove($0) },
                     pause: { machine.pause() }, resume: { machine.resume() }, stop: { machine.stop() },
                     snapshot: { try machine.save(to: $0) },
                     metrics: { devices.metrics + machine.kvmCounters.map { " kvm.\($0.name)=\($0.value)" }.joined() }))

@@ -60,8 +60,8 @@ final class Client {
     }
 
     /// - Parameter initialize: whether FUSE_INIT has been agreed on already.
-    init(limits: ShareLimits = ShareLimits(), descriptors: Int? = nil, readahead: UInt32 = .max, initialize: Bool = true) throws {
-        shares = ShareTable(limits: limits, descriptors: descriptors)
+    init(limits: ShareLimits = ShareLimits(), descriptors: Int? = nil, readahead: UInt32 = .max, window: MappingWindow? = nil, initialize: Bool = true) throws {
+        shares = ShareTable(limits: limits, descriptors: descriptors, window: window)
         server = try FileServer(shares: shares, maximumReadahead: readahead)
         memory = try GuestMemory.allocate([(0, 4 << 20)]).memory
         served = try Served(server)

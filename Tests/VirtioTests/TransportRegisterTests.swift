@@ -1,4 +1,7 @@
+import FUSE
 import FakeDriver
+import GuestMemory
+import Linux
 import Testing
 import Virtio
 
@@ -52,6 +55,18 @@ struct TransportRegisterTests {
     func sharedMemory() throws {
         let transport = try makeDriver().transport
         for offset in [0x0b0, 0x0b4, 0x0b8, 0x0bc] as [UInt64] { #expect(transport.read(offset, count: 4) == 0xffff_ffff) }
+    }
+
+    @Test("a shared memory region is where the machine put it; there is only region 0")
+    func sharedMemoryRegion() throws {
+        let device = FileSystemDevice(tag: "x", server: try FileServer(shares: ShareTable(window: MappingWindow(count: 8192))))
+        let transport = try MMIOTransport(device, memory: GuestMemory.allocate([(0, 1 << 20)]).memory, sharedMemoryAddress: 0x1_2000_0000)
+        func region(_ selector: UInt64) -> [UInt64] {
+            transport.write(0x0ac, selector, count: 4)
+            return [0x0b0, 0x0b4, 0x0b8, 0x0bc].map { transport.read($0, count: 4) }
+        }
+        #expect(region(0) == [8192, 0, 0x2000_0000, 1])
+        #expect(region(1) == [0xffff_ffff, 0xffff_ffff, 0xffff_ffff, 0xffff_ffff])
     }
 
     // MARK: Features

@@ -5,7 +5,7 @@ extension RequestWorker {
     func getAttributes(_ request: inout Request, _ reply: inout Reply) throws(SystemError) {
         if request.node == .root { return try reply.write(attributes: .sharesRoot, valid: 1) }
         let target = try target(request.node)
-        try reply.write(attributes: target.inode.descriptor.metadata(), valid: target.share.cache.validity)
+        try write(target.inode.descriptor.metadata(), of: target.share, &reply)
     }
 
     func statx(_ request: inout Request, _ reply: inout Reply) throws(SystemError) {
@@ -27,7 +27,11 @@ extension RequestWorker {
         if change.has(AttributeChange.accessTime | AttributeChange.modificationTime) {
             try file.changeTimes(accessed: change.accessed, modified: change.modified)
         }
-        try reply.write(attributes: file.metadata(), valid: target.share.cache.validity)
+        try write(file.metadata(), of: target.share, &reply)
+    }
+
+    private func write(_ metadata: FileMetadata, of share: Share, _ reply: inout Reply) throws(SystemError) {
+        try reply.write(attributes: metadata, valid: share.cache.validity, flags: share.mappingFlags(metadata))
     }
 
     private func truncate(_ target: Target, _ change: AttributeRequest) throws(SystemError) {

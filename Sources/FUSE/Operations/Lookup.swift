@@ -28,17 +28,20 @@ extension RequestWorker {
 
     func entry(_ inode: Inode, _ metadata: FileMetadata, _ parent: Target) -> Entry {
         let validity = parent.share.cache.validity
+        // The root of another file system the guest mounts on its own.
+        let isSubmount = inode.kind == .directory && inode.key.device != parent.inode.key.device
         return Entry(
             node: parent.share.node(inode), metadata: metadata, entryValid: validity, attributesValid: validity,
-            isSubmount: inode.kind == .directory && inode.key.device != parent.inode.key.device)
+            flags: isSubmount ? AttributeFlags.submount : parent.share.mappingFlags(metadata))
     }
 
     /// A share as an entry of the root. Its name may be gone or name another share at any time, so the guest
     /// asks whenever it walks there; containers get at shares by bind mounts, which do not.
     func entry(_ share: Share) throws(SystemError) -> Entry {
         let root = try share.root
+        let metadata = try root.descriptor.metadata()
         return Entry(
-            node: share.node(root), metadata: try root.descriptor.metadata(), entryValid: 0, attributesValid: share.cache.validity,
-            isSubmount: root.kind == .directory)
+            node: share.node(root), metadata: metadata, entryValid: 0, attributesValid: share.cache.validity,
+            flags: root.kind == .directory ? AttributeFlags.submount : share.mappingFlags(metadata))
     }
 }

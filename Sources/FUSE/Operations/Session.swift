@@ -10,6 +10,8 @@ extension RequestWorker {
     /// 1 MiB, the most Linux takes (FUSE_MAX_MAX_PAGES).
     private static let maximumPages: UInt16 = 256
     private static let maximumWrite: UInt32 = 256 * 4096
+    /// Mappings are of whole pages: the base-2 logarithm of 4,096.
+    private static let mapAlignment: UInt16 = 12
     /// Requests the guest may have under way without a task waiting, and from when on it slows down.
     private static let maximumBackground: UInt16 = 64
     private static let congestionThreshold: UInt16 = 48
@@ -23,7 +25,7 @@ extension RequestWorker {
         guard major >= Self.major, major > Self.major || minor >= Self.oldestMinor else {
             throw SystemError("protocol \(major).\(minor)", .protocolError)
         }
-        let agreed = offered & InitializeFlags.offered
+        let agreed = offered & (server.shares.window == nil ? InitializeFlags.offered : InitializeFlags.offered | InitializeFlags.mapping)
         // A newer major version only learns ours and asks again.
         if major == Self.major { server.agree(agreed) }
         try reply.write(Self.major)
@@ -35,7 +37,7 @@ extension RequestWorker {
         try reply.write(Self.maximumWrite)
         try reply.write(UInt32(1))  // time granularity, ns
         try reply.write(Self.maximumPages)
-        try reply.write(UInt16(0))
+        try reply.write(server.shares.window == nil ? 0 : Self.mapAlignment)
         try reply.write(UInt32(truncatingIfNeeded: agreed >> 32))
         try reply.zeroes(28)
     }

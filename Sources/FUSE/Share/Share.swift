@@ -32,17 +32,23 @@ final class Share: Sendable {
     /// The root's file system is elsewhere, and may tell of errors only when a file is closed.
     let isRemote: Bool
     let rootDevice: UInt64
+    private let mayMap: Bool
 
     private struct Tables {
         var inodes: InodeTable
         var files: HandleTable
+        /// Nil: files of this share are not mapped.
+        var mapped: MappedRanges?
     }
 
     private let tables: Mutex<Tables>
 
-    /// - Parameter root: a directory or regular file, opened in any way.
+    /// - Parameters:
+    ///   - root: a directory or regular file, opened in any way.
+    ///   - window: where its files may be mapped.
     init(
-        number: UInt32, name: FileName, root: Descriptor, readOnly: Bool, cache: CachePolicy, limits: ShareLimits, budget: DescriptorBudget
+        number: UInt32, name: FileName, root: Descriptor, readOnly: Bool, cache: CachePolicy, window: MappingWindow?, limits: ShareLimits,
+        budget: DescriptorBudget
     ) throws(SystemError) {
         let metadata = try root.metadata()
         guard let kind = metadata.kind, kind == .directory || kind == .regular else {
@@ -56,13 +62,16 @@ final class Share: Sendable {
         rootDevice = metadata.device
         var inodes = InodeTable(limit: limits.inodes, budget: budget)
         _ = try inodes.enter(InodeKey(metadata), kind, root)
-        tables = Mutex(Tables(inodes: inodes, files: HandleTable(limit: limits.openFiles, budget: budget)))
+        tables = Mutex(
+            Tables(inodes: inodes, files: HandleTable(limit: limits.openFiles, budget: budget), mapped: window.map(MappedRanges.init)))
+        mayMap = window != nil
     }
 
     deinit {
         tables.withLock {
             $0.inodes.giveBack()
             $0.files.giveBack()
+            $0.mapped?.hideAll()
         }
     }
 
@@ -123,7 +132,10 @@ final class Share: Sendable {
     /// Forgets everything the guest held but the root.
     func reset() {
         // Closing happens here, outside of the lock.
-        _ = tables.withLock { ($0.inodes.removeAllButRoot(), $0.files.removeAll()) }
+        _ = tables.withLock {
+            $0.mapped?.hideAll()
+            return ($0.inodes.removeAllButRoot(), $0.files.removeAll())
+        }
     }
 
     // MARK: What the guest's pages show
@@ -144,6 +156,28 @@ final class Share: Sendable {
     func noteWritten(_ inode: Inode) {
         guard cache != .always, let metadata = try? inode.descriptor.metadata() else { return }
         tables.withLock { $0.inodes.setVersion(inode.number, ContentVersion(metadata)) }
+    }
+
+    // MARK: Mapping
+
+    /// A mapping costs the guest a request and 2 MiB of its window; small files are better read.
+    private static let leastMapped: UInt64 = 64 << 10
+
+    /// What a file's attributes say of mapping it.
+    func mappingFlags(_ metadata: FileMetadata) -> UInt32 {
+        mayMap && metadata.kind == .regular && metadata.size >= Self.leastMapped ? AttributeFlags.dax : 0
+    }
+
+    /// Shows the guest a piece of a file in its window.
+    func show(_ file: Descriptor, from offset: Int64, count: Int, at position: Int, isWritable: Bool) throws(SystemError) {
+        try tables.withLock { tables throws(SystemError) in
+            guard tables.mapped != nil else { throw SystemError("map: not in this share", .noFunction) }
+            try tables.mapped?.show(file, from: offset, count: count, at: position, isWritable: isWritable)
+        }
+    }
+
+    func hide(at position: Int, count: Int) throws(SystemError) {
+        try tables.withLock { tables throws(SystemError) in try tables.mapped?.hide(at: position, count: count) }
     }
 
     // MARK: Counting

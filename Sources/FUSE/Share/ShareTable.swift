@@ -11,19 +11,25 @@ public final class ShareTable: Sendable {
     private let state = Mutex(State())
     private let limits: ShareLimits
     private let budget: DescriptorBudget
+    /// Where the guest sees files in place; nil: nowhere.
+    public let window: MappingWindow?
 
     /// - Parameters:
     ///   - limits: of each share.
     ///   - descriptors: of all together; by default what this process may open, which is raised to all it can get.
-    public init(limits: ShareLimits = ShareLimits(), descriptors: Int? = nil) {
+    ///   - window: shared with the guest, for files it reads and writes in place.
+    public init(limits: ShareLimits = ShareLimits(), descriptors: Int? = nil, window: MappingWindow? = nil) {
         self.limits = limits
+        self.window = window
         budget = DescriptorBudget(limit: descriptors ?? raiseDescriptorLimit())
     }
 
     /// Shows the guest `root`, a directory or a regular file, as `name`.
     ///
+    /// - Parameter isMapped: its larger files are seen in the window. A guest that touches a page its file has lost is ended by
+    ///   that, so only for what nobody else truncates.
     /// - Throws: `EEXIST` for a name in use, `EINVAL` for what is no name or neither file nor directory.
-    public func add(_ name: String, root: Descriptor, readOnly: Bool, cache: CachePolicy = .auto) throws {
+    public func add(_ name: String, root: Descriptor, readOnly: Bool, cache: CachePolicy = .auto, isMapped: Bool = false) throws {
         guard let fileName = FileName(name) else { throw SystemError("share \(name): not a name", .invalidArgument) }
         try state.withLock { state throws(SystemError) in
             guard !state.shares.values.contains(where: { $0.name == fileName }) else {
@@ -31,8 +37,8 @@ public final class ShareTable: Sendable {
             }
             guard state.nextNumber < NodeID.shareLimit else { throw SystemError("share \(name): too many", .noSpace) }
             state.shares[state.nextNumber] = try Share(
-                number: state.nextNumber, name: fileName, root: root, readOnly: readOnly, cache: cache, limits: limits,
-                budget: budget)
+                number: state.nextNumber, name: fileName, root: root, readOnly: readOnly, cache: cache, window: isMapped ? window : nil,
+                limits: limits, budget: budget)
             state.nextNumber += 1
         }
     }

@@ -25,10 +25,10 @@ extension Reply {
     }
 
     /// struct fuse_attr_out, 104 bytes.
-    mutating func write(attributes metadata: FileMetadata, valid: Validity) throws(SystemError) {
+    mutating func write(attributes metadata: FileMetadata, valid: Validity, flags: UInt32 = 0) throws(SystemError) {
         try write(valid)
         try zeroes(8)
-        try write(metadata)
+        try write(metadata, flags: flags)
     }
 
     /// struct fuse_entry_out.
@@ -40,7 +40,7 @@ extension Reply {
         try write(entry.entryValid)
         try write(entry.attributesValid)
         try zeroes(8)
-        try write(entry.metadata, flags: entry.isSubmount ? 1 : 0)
+        try write(entry.metadata, flags: entry.flags)
     }
 
     /// struct fuse_statx_out, 288 bytes: what STATX_BASIC_STATS and STATX_BTIME cover.
@@ -81,6 +81,6 @@ struct Entry {
     let metadata: FileMetadata
     var entryValid: Validity
     var attributesValid: Validity
-    /// The root of another file system, which the guest mounts on its own.
-    var isSubmount = false
+    /// ``AttributeFlags``.
+    var flags: UInt32 = 0
 }

@@ -9,10 +9,15 @@ enum InitializeFlags {
     static let parallelDirectoryOperations: UInt64 = 1 << 18
     static let maximumPages: UInt64 = 1 << 22
     static let cacheSymbolicLinks: UInt64 = 1 << 23
+    static let mapAlignment: UInt64 = 1 << 26
     static let submounts: UInt64 = 1 << 27
     static let handleKillPrivileges: UInt64 = 1 << 28
     static let extendedSetAttribute: UInt64 = 1 << 29
     static let extended: UInt64 = 1 << 30
+    static let hasInodeDAX: UInt64 = 1 << 33
+
+    /// With a window: each file's attributes say whether it is mapped there.
+    static let mapping = mapAlignment | hasInodeDAX
 
     /// What this server can do. Left out, and why:
     /// - POSIX_LOCKS, FLOCK_LOCKS: without them the guest's kernel keeps locks itself, which is right for
@@ -25,6 +30,12 @@ enum InitializeFlags {
         asyncRead | atomicTruncate | bigWrites | readDirectoryPlus | readDirectoryPlusAuto | asyncDirectIO
         | parallelDirectoryOperations | maximumPages | cacheSymbolicLinks | submounts | handleKillPrivileges | extendedSetAttribute
         | extended
+}
+
+/// `flags` of struct fuse_attr.
+enum AttributeFlags {
+    static let submount: UInt32 = 1 << 0
+    static let dax: UInt32 = 1 << 1
 }
 
 enum OpenReplyFlags {

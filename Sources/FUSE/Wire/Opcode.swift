@@ -41,6 +41,8 @@ public enum Opcode: UInt32, CaseIterable, Sendable {
     case rename2 = 45
     case seek = 46
     case copyFileRange = 47
+    case setUpMapping = 48
+    case removeMapping = 49
     case synchronizeFileSystem = 50
     case temporaryFile = 51
     case statx = 52

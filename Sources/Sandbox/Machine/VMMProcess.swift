@@ -88,7 +88,7 @@ final class VMMProcess {
         if !options.commandLine.isEmpty { arguments += ["--cmdline", options.commandLine] }
         if let software = options.softwareKVM { arguments += ["--host-kind", software ? "software" : "hardware"] }
         if let snapshot = options.snapshot { arguments += ["--restore-fd", "\(snapshot.raw)"] }
-        for (share, root) in options.shares { arguments += ["--share", "\(share.name):\(root.raw):\(share.readOnly ? "ro" : "rw")"] }
+        for (share, root) in options.shares { arguments += ["--share", "\(share.name):\(root.raw):\(share.mode.joined(separator: ":"))"] }
         var process = ChildProcess.Options()
         process.standardError = writing
         process.diesWithParent = true

@@ -13,6 +13,10 @@ public struct Plan: Sendable, Equatable {
         public let readOnly: Bool
         /// The spec's field that asks for it.
         public let field: String
+
+        /// As the VMM is told. Only a root file system's files may be mapped: others are truncated on the host now and then,
+        /// which would end the guest.
+        var mode: [String] { (readOnly ? ["ro"] : ["rw"]) + (name == Plan.rootShare ? ["auto", "mapped"] : []) }
     }
 
     public var size: MachineSize

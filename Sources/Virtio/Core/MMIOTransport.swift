@@ -21,11 +21,15 @@ public final class MMIOTransport: Sendable {
     public let notifications: [EventDescriptor]
 
     private let memory: GuestMemory
+    /// Where the machine shows the device's shared memory.
+    private let sharedMemoryAddress: UInt64?
     private let registers: Mutex<Registers>
 
-    public init(_ device: any VirtioDevice, memory: GuestMemory) throws(SystemError) {
+    /// - Parameter sharedMemoryAddress: guest-physical address of ``VirtioDevice/sharedMemory``.
+    public init(_ device: any VirtioDevice, memory: GuestMemory, sharedMemoryAddress: UInt64? = nil) throws(SystemError) {
         self.device = device
         self.memory = memory
+        self.sharedMemoryAddress = sharedMemoryAddress
         interrupt = try Interrupt()
         var notifications: [EventDescriptor] = []
         for _ in device.queueSizes { notifications.append(try EventDescriptor()) }
@@ -67,8 +71,10 @@ public final class MMIOTransport: Sendable {
         case 0x044: state.selected.map { $0.ready ? 1 : 0 } ?? 0
         case 0x060: interrupt.status
         case 0x070: UInt32(state.status.rawValue | (interrupt.isBroken ? DeviceStatus.needsReset.rawValue : 0))
-        // SHMLen and SHMBase of a region that does not exist read as all ones (4.2.2).
-        case 0x0b0, 0x0b4, 0x0b8, 0x0bc: .max
+        case 0x0b0: UInt32(truncatingIfNeeded: sharedMemory(state).count)
+        case 0x0b4: UInt32(truncatingIfNeeded: sharedMemory(state).count >> 32)
+        case 0x0b8: UInt32(truncatingIfNeeded: sharedMemory(state).address)
+        case 0x0bc: UInt32(truncatingIfNeeded: sharedMemory(state).address >> 32)
         case 0x0fc: state.configurationGeneration
         default: 0
         }
@@ -92,8 +98,15 @@ public final class MMIOTransport: Sendable {
         case 0x094: state.configure { $0.availableRing.setHigh(value) }
         case 0x0a0: state.configure { $0.usedRing.setLow(value) }
         case 0x0a4: state.configure { $0.usedRing.setHigh(value) }
+        case 0x0ac: state.sharedMemorySelector = value
         default: break
         }
+    }
+
+    /// Length and address of the region selected. One that does not exist reads as all ones (4.2.2).
+    private func sharedMemory(_ state: Registers) -> (address: UInt64, count: UInt64) {
+        guard state.sharedMemorySelector == 0, let sharedMemoryAddress, let region = device.sharedMemory else { return (.max, .max) }
+        return (sharedMemoryAddress, UInt64(region.count))
     }
 
     private func offeredFeatures(_ selector: UInt32) -> UInt32 {

@@ -47,6 +47,8 @@ struct Registers: Sendable {
     var deviceFeaturesSelector: UInt32 = 0
     var driverFeaturesSelector: UInt32 = 0
     var queueSelector: UInt32 = 0
+    /// Written right before the region's registers are read; not worth saving.
+    var sharedMemorySelector: UInt32 = 0
     var driverFeatures: UInt64 = 0
     var configurationGeneration: UInt32 = 0
     var queues: [QueueSlot]

@@ -16,6 +16,8 @@ public protocol VirtioDevice: AnyObject, Sendable {
     var queueSizes: [UInt16] { get }
     /// The device configuration space as the driver reads it.
     var configuration: [UInt8] { get }
+    /// Shared memory region 0 (virtio 1.2, 2.10), if the device has one.
+    var sharedMemory: MappingWindow? { get }
     /// A driver's write to the configuration space; ignored unless the device has writable fields.
     func writeConfiguration(_ bytes: [UInt8], at offset: Int)
     /// The driver set DRIVER_OK: queues are frozen from here to the next reset.
@@ -36,6 +38,7 @@ public protocol VirtioDevice: AnyObject, Sendable {
 
 extension VirtioDevice {
     public var configuration: [UInt8] { [] }
+    public var sharedMemory: MappingWindow? { nil }
     public func writeConfiguration(_ bytes: [UInt8], at offset: Int) {}
     public func savedState() throws(SystemError) -> [UInt8] { [] }
     public func restoreState(_ bytes: [UInt8]) throws(SystemError) {

@@ -14,6 +14,8 @@ public final class FileSystemDevice: VirtioDevice {
     /// queue is long, less four: 1 MiB needs 260.
     public let queueSizes: [UInt16] = [128, 1024]
     public let configuration: [UInt8]
+    /// The DAX window (5.11.6.2, VIRTIO_FS_SHMCAP_ID_CACHE).
+    public let sharedMemory: MappingWindow?
     public let metrics = FileSystemMetrics()
     private let server: FileServer
 
@@ -29,6 +31,7 @@ public final class FileSystemDevice: VirtioDevice {
         let tag = Array(tag.utf8.prefix(36))
         configuration = tag + [UInt8](repeating: 0, count: 36 - tag.count) + [1, 0, 0, 0]  // num_request_queues
         self.server = server
+        sharedMemory = server.shares.window
     }
 
     public func activate(_ activation: Activation) throws(SystemError) {
