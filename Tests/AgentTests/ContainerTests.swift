@@ -192,14 +192,16 @@ extension RealContainers {
             mkdir(machine.root + "/data/sub", 0o700)
             try Descriptor.open(machine.root + "/data/sub/file", O_WRONLY | O_CREAT, mode: 0o604).writeAll("kept")
             symlink("sub/file", machine.root + "/data/link")
-            let text = try run("cat /data/link; stat -c %a /data /data/sub /data/sub/file; grep -E ' /(data|small) ' /proc/mounts; touch /small/x; echo $?; ls /small") {
+            mkdir(machine.root + "/open", 0o755)
+            let text = try run("cat /data/link; stat -c %a /data /data/sub /data/sub/file /open; grep -E ' /(data|small) ' /proc/mounts; touch /small/x; echo $?; ls /small") {
                 $0.mounts += [
                     Mount(destination: "/data", type: "tmpfs", source: "tmpfs", options: ["tmpcopyup", "size=1m", "nosuid"]),
+                    Mount(destination: "/open", type: "tmpfs", source: "tmpfs", options: ["tmpcopyup", "mode=1777"]),
                     Mount(destination: "/small", type: "tmpfs", source: "tmpfs", options: ["ro", "mode=711", "noexec"]),
                     Mount(destination: "/small/inside", type: "tmpfs", source: "tmpfs"),
                 ]
             }
-            #expect(text.hasPrefix("kept750\n700\n604\n"))
+            #expect(text.hasPrefix("kept750\n700\n604\n1777\n"))
             #expect(text.contains("size=1024k"))
             #expect(text.contains("1\ninside\n"))
             #expect(text.contains("Read-only file system"))

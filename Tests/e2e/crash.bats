@@ -4,13 +4,7 @@
 # shellcheck disable=SC2016,SC2154 # the guest expands; bats and the helper assign
 load helper
 
-setup_file() {
-    setup_file_common
-    # The first start makes a template, with a machine of its own to be killed; the tests are about starts after it.
-    BUNDLE=$BATS_FILE_TMPDIR/first
-    make_bundle "$BUNDLE"
-    microvm run "$BUNDLE"
-}
+setup_file() { setup_file_common; }
 
 setup() {
     setup_common

@@ -37,50 +37,50 @@ run_in() { docker run --runtime microvm --network none "$@"; }
 }
 
 @test "-d, ps, logs, exec, top, stats, pause, update, stop" {
-    run_in -d --name c --memory 128m busybox sh -c 'echo started; trap "exit 3" TERM; while :; do sleep 0.1; done'
-    wait_for 10 sh -c 'docker logs c | grep -q started'
-    [ "$(docker ps --format '{{.Names}}')" = c ]
-    [ "$(docker exec c hostname)" = "$(docker inspect -f '{{.Config.Hostname}}' c)" ]
-    run -5 docker exec -e A=b c sh -c 'echo $A; exit 5'
+    run_in -d --name box --memory 128m busybox sh -c 'echo started; trap "exit 3" TERM; while :; do sleep 0.1; done'
+    wait_for 10 sh -c 'docker logs box | grep -q started'
+    [ "$(docker ps --format '{{.Names}}')" = box ]
+    [ "$(docker exec box hostname)" = "$(docker inspect -f '{{.Config.Hostname}}' box)" ]
+    run -5 docker exec -e A=b box sh -c 'echo $A; exit 5'
     [ "$output" = b ]
-    [[ $(docker top c) == *microvm* ]]
-    [ "$(docker stats --no-stream --format '{{.Name}}' c)" = c ]
-    docker pause c
-    [ "$(docker inspect -f '{{.State.Status}}' c)" = paused ]
-    docker unpause c
-    docker update --memory 100m --memory-swap 100m --pids-limit 50 c
-    [ "$(docker exec c cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max | tr '\n' ' ')" = '104857600 50 ' ]
-    docker stop --time 10 c
-    [ "$(docker inspect -f '{{.State.ExitCode}}' c)" = 3 ]
-    docker start c
-    [ "$(docker inspect -f '{{.State.Status}}' c)" = running ]
+    [[ $(docker top box) == *microvm* ]]
+    [ "$(docker stats --no-stream --format '{{.Name}}' box)" = box ]
+    docker pause box
+    [ "$(docker inspect -f '{{.State.Status}}' box)" = paused ]
+    docker unpause box
+    docker update --memory 100m --memory-swap 100m --pids-limit 50 box
+    [ "$(docker exec box cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max | tr '\n' ' ')" = '104857600 50 ' ]
+    docker stop --time 10 box
+    [ "$(docker inspect -f '{{.State.ExitCode}}' box)" = 3 ]
+    docker start box
+    [ "$(docker inspect -f '{{.State.Status}}' box)" = running ]
 }
 
 @test "kill: a signal, and the end by one" {
-    run_in -d --name c busybox sh -c 'trap "echo usr1" USR1; echo ready; while :; do sleep 0.1; done'
-    wait_for 10 sh -c 'docker logs c | grep -q ready'
-    docker kill --signal USR1 c
-    wait_for 10 sh -c 'docker logs c | grep -q usr1'
-    docker kill c
-    [ "$(docker wait c)" = 137 ]
+    run_in -d --name box busybox sh -c 'trap "echo usr1" USR1; echo ready; while :; do sleep 0.1; done'
+    wait_for 10 sh -c 'docker logs box | grep -q ready'
+    docker kill --signal USR1 box
+    wait_for 10 sh -c 'docker logs box | grep -q usr1'
+    docker kill box
+    [ "$(docker wait box)" = 137 ]
 }
 
 @test "-t: a terminal, in the foreground and for exec" {
     run -0 script -qec 'stty rows 31 cols 71; docker run --rm -it --runtime microvm --network none busybox sh -c "tty; sleep 1; stty size"' /dev/null
     [[ $output == *'/dev/'* ]]
     [[ $output == *'31 71'* ]]
-    run_in -d --name c busybox sleep 1000
-    run -0 script -qec 'docker exec -it c tty' /dev/null
+    run_in -d --name box busybox sleep 1000
+    run -0 script -qec 'docker exec -it box tty' /dev/null
     [[ $output == *'/dev/pts/'* ]]
 }
 
 @test "limits: --memory, --cpus, --pids-limit hold in the guest" {
-    run -0 run_in --rm --memory 64m --cpus 1.5 --pids-limit 77 busybox sh -c 'nproc; cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max'
+    run -0 --separate-stderr run_in --rm --memory 64m --cpus 1.5 --pids-limit 77 busybox sh -c 'nproc; cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max'
     [ "${lines[*]}" = '2 67108864 77' ]
 }
 
 @test "running out of memory is told as that" {
-    run -137 run_in --name c --memory 32m --memory-swap 32m busybox sh -c 'tail /dev/zero'
+    run -137 run_in --name box --memory 32m --memory-swap 32m busybox sh -c 'tail /dev/zero'
 }
 
 @test "--read-only, --tmpfs, -v, --user, --cap-drop, --security-opt" {
@@ -89,6 +89,7 @@ run_in() { docker run --runtime microvm --network none "$@"; }
     run -0 run_in --rm --read-only --tmpfs /scratch:mode=1777 -v "$BATS_TEST_TMPDIR/volume:/volume" --user 1000 --cap-drop ALL \
         --security-opt no-new-privileges busybox \
         sh -c 'id -u; touch /file 2>&1; echo x >/scratch/a; echo y >/volume/b; grep -E "CapEff|NoNewPrivs" /proc/self/status | tr -d "\t"'
+    echo "$output"
     [ "${lines[0]}" = 1000 ]
     [[ ${lines[1]} == *'Read-only'* ]]
     [ "${lines[2]} ${lines[3]}" = 'CapEff:0000000000000000 NoNewPrivs:1' ]
@@ -101,9 +102,9 @@ run_in() { docker run --runtime microvm --network none "$@"; }
 }
 
 @test "a container whose process on the host is killed has ended by that signal" {
-    run_in -d --name c busybox sleep 1000
-    kill -KILL "$(docker inspect -f '{{.State.Pid}}' c)"
-    [ "$(docker wait c)" = 137 ]
+    run_in -d --name box busybox sleep 1000
+    kill -KILL "$(docker inspect -f '{{.State.Pid}}' box)"
+    [ "$(docker wait box)" = 137 ]
 }
 
 @test "--rm leaves nothing" {

@@ -169,7 +169,7 @@ final class Creation {
             switch checkpoint {
             case .namespaces: try setUpNamespaces(launch.process.pid)
             case .target: try makeTarget(launch)
-            case .copyUp: try TreeCopy.copy(from: launch.target(), to: launch.tree())
+            case .copyUp: try copyUp(launch)
             case .workingDirectory:
                 try RootDirectory(root: launch.root(), owner: rootOwner).make(process.cwd, isDirectory: true)
             case .terminal: try container?.main.streams.connect(terminal: launch.terminal())
@@ -192,6 +192,12 @@ final class Creation {
             let lines = linux.timeOffsets.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value.secs ?? 0) \($0.value.nanosecs ?? 0)\n" }
             _ = try Descriptor.open("/proc/\(pid)/timens_offsets", O_WRONLY).write(Array(lines.joined().utf8))
         }
+    }
+
+    /// A mode that the mount was given stays.
+    private func copyUp(_ launch: Launch) throws(SystemError) {
+        let hasMode = spec.mounts.indices.contains(launch.subject) && spec.mounts[launch.subject].options.contains { $0.hasPrefix("mode=") }
+        try TreeCopy.copy(from: launch.target(), to: launch.tree(), withMode: !hasMode)
     }
 
     private func makeTarget(_ launch: Launch) throws(SystemError) {

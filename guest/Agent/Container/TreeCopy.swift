@@ -6,10 +6,11 @@ import Linux
 enum TreeCopy {
     private static let maximumDepth = 64
 
-    static func copy(from source: Descriptor, to target: Descriptor, depth: Int = 0) throws(SystemError) {
+    /// - Parameter withMode: the target gets the source's owner and mode itself.
+    static func copy(from source: Descriptor, to target: Descriptor, withMode: Bool = true, depth: Int = 0) throws(SystemError) {
         guard depth < maximumDepth else { throw SystemError("copy directory", .tooManySymbolicLinkLevels) }
         let source = try Descriptor.open(".", O_RDONLY | O_DIRECTORY, at: source)
-        if depth == 0 {
+        if depth == 0, withMode {
             // The descriptor of a mount is for paths only.
             try setMode(of: Descriptor.open(".", O_RDONLY | O_DIRECTORY, at: target), like: source.status())
         }
