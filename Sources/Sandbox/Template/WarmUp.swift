@@ -46,6 +46,9 @@ struct WarmUp {
         var spec = Spec.template()
         spec.process?.terminal = false
         spec.process?.args = ["/program"]
+        // The files are our user's, who need not be the guest's root.
+        let capabilities = ["CAP_DAC_OVERRIDE"]
+        spec.process?.capabilities = LinuxCapabilities(bounding: capabilities, effective: capabilities, permitted: capabilities)
         spec.root = Root(path: "\(AgentAddress.sharesDirectory)/\(name)", readonly: true)
         return spec
     }
