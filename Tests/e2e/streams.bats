@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # Standard streams carry every byte, in both directions, whoever is slow.
-# shellcheck disable=SC2016,SC2154 # the guest expands; bats and the helper assign
+# shellcheck disable=SC2016,SC2030,SC2031,SC2154 # the guest expands; bats and the helper assign
 load helper
 
 setup_file() { setup_file_common; }
@@ -29,4 +29,29 @@ teardown() { nothing_left; }
     exec 5<&-
     # Its reader is gone: yes ends as it would anywhere.
     wait "$stalled" || true
+}
+
+# numbered FIRST LAST: an exec for each number, which must print it and nothing else; the wrong ones are printed.
+numbered() {
+    local number
+    for number in $(seq "$1" "$2"); do
+        [ "$(microvm exec c echo "$number" </dev/null 2>&1)" = "$number" ] || echo "$number"
+    done
+}
+
+@test "execs by the hundred in one machine, fifty at a time, each with streams of its own" {
+    command_is sleep 100000
+    microvm create --bundle "$BUNDLE" c </dev/null >/dev/null 2>&1
+    microvm start c
+    each=$((${MICROVM_E2E_EXECS:-200} / 50))
+    for worker in {0..49}; do
+        numbered $((worker * each)) $((worker * each + each - 1)) >"$BATS_TEST_TMPDIR/wrong.$worker" 2>&1 3>&- &
+    done
+    wait
+    cat "$BATS_TEST_TMPDIR"/wrong.*
+    [ -z "$(cat "$BATS_TEST_TMPDIR"/wrong.*)" ]
+    # Nothing of them is left in the guest, and the next works as the first did.
+    run -0 microvm exec c sh -c 'ls /proc | grep -c "^[0-9]"'
+    [ "$output" -le 4 ]
+    microvm delete --force c
 }
