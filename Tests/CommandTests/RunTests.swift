@@ -104,7 +104,7 @@ struct RunTests {
             $0.mounts.append(Mount(destination: "/b", source: host.path + "/file", options: ["bind", "ro"]))
         }
         let ended = try host.microvm("run", "--cpus", "3", "--memory", "64M", host.bundle)
-        #expect(ended.output == "rootfs:ro mount7:rw mount8:ro\n3 67108864\n")
+        #expect(ended.output == "rootfs:ro:auto:mapped mount7:rw mount8:ro\n3 67108864\n")
     }
 
     @Test("signals go to the container, whose answer comes back")
