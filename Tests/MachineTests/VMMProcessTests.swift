@@ -58,6 +58,7 @@ struct VMMProcessTests {
         let vmm = try VMMProcess(try TestKernel(Code.out(0x3f8, 0x2e) + [0xeb, 0xf7]).file(), ["--jail"])
         try vmm.expectStarted()
         while vmm.printed.count < 3 { usleep(10_000) }
+        #expect(try vmm.ask("metrics")?.contains(" kvm.exits=") == true, "counters are read in the jail")
         #expect(try vmm.ask("pause") == "ok")
         let before = vmm.printed.count
         usleep(200_000)

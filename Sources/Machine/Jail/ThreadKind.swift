@@ -56,7 +56,7 @@ public enum ThreadKind: CaseIterable, Sendable {
         case .device: Self.common + Self.devices + Self.consoleLog
         case .sockets: Self.common + Self.devices + Self.socketCalls
         case .fileServer: Self.common + Self.devices + Self.files + Self.threads
-        case .control: Self.common + Self.messages + Self.shareRoots + Self.snapshots + Self.plain([SYS_pread64])
+        case .control: Self.common + Self.messages + Self.shareRoots + Self.snapshots
         }
     }
 
@@ -114,9 +114,9 @@ public enum ThreadKind: CaseIterable, Sendable {
     private static let shareRoots: [SystemCallRule] =
         plain([SYS_statx, SYS_fstat, SYS_newfstatat, SYS_fstatfs, SYS_openat, SYS_geteuid]) + setDescriptorFlags
 
-    /// Reading a machine's state and writing it to a directory.
+    /// Reading a machine's state and counters, and writing it to a directory.
     private static let snapshots: [SystemCallRule] =
-        plain([SYS_lseek, SYS_pwrite64, SYS_ftruncate, SYS_fsync, SYS_unlinkat, SYS_renameat2, SYS_poll, SYS_ppoll]) + [
+        plain([SYS_lseek, SYS_pread64, SYS_pwrite64, SYS_ftruncate, SYS_fsync, SYS_unlinkat, SYS_renameat2, SYS_poll, SYS_ppoll]) + [
             SystemCallRule(
                 SYS_ioctl,
                 .isOne(
