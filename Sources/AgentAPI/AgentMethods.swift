@@ -18,6 +18,19 @@ public enum AgentMethods {
     public static let pause = Method<ContainerRequest, Empty>(service, "Pause")
     public static let resume = Method<ContainerRequest, Empty>(service, "Resume")
     public static let waitOOM = Method<ContainerRequest, OOMResponse>(service, "WaitOOM")
+    public static let holdStreams = Method<ContainerRequest, HoldStreamsResponse>(service, "HoldStreams")
+    public static let releaseStreams = Method<ContainerRequest, Empty>(service, "ReleaseStreams")
+    public static let attachStreams = Method<AttachStreamsRequest, Empty>(service, "AttachStreams")
     public static let renew = Method<RenewRequest, Empty>(service, "Renew")
+    public static let configureNetwork = Method<ConfigureNetworkRequest, Empty>(service, "ConfigureNetwork")
     public static let powerOff = Method<Empty, Empty>(service, "PowerOff")
+}
+
+/// The service `Monitor` of `agent.proto`.
+public enum MonitorMethods {
+    private static let service = "microvm.agent.v1.Monitor"
+
+    public static let snapshot = Method<SnapshotRequest, Empty>(service, "Snapshot")
+    public static let join = Method<JoinRequest, Empty>(service, "Join")
+    public static let leave = Method<Empty, Empty>(service, "Leave")
 }

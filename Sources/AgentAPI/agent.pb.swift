@@ -120,7 +120,69 @@ public nonisolated struct Streams: Sendable {
 
   public var stderr: UInt64 = 0
 
+  public var passed: [PassedDescriptor] = []
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// A descriptor of the host's caller that the process has under the same number.
+public nonisolated struct PassedDescriptor: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// From 3 on.
+  public var number: UInt32 = 0
+
+  public var source: PassedDescriptor.OneOf_Source? = nil
+
+  /// Stream ids: a pipe to read from, one to write to, a connected socket.
+  public var reading: UInt64 {
+    get {
+      if case .reading(let v)? = source {return v}
+      return 0
+    }
+    set {source = .reading(newValue)}
+  }
+
+  public var writing: UInt64 {
+    get {
+      if case .writing(let v)? = source {return v}
+      return 0
+    }
+    set {source = .writing(newValue)}
+  }
+
+  public var socket: UInt64 {
+    get {
+      if case .socket(let v)? = source {return v}
+      return 0
+    }
+    set {source = .socket(newValue)}
+  }
+
+  /// The machine's own: null, zero, full, random, urandom.
+  public var device: String {
+    get {
+      if case .device(let v)? = source {return v}
+      return String()
+    }
+    set {source = .device(newValue)}
+  }
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public nonisolated enum OneOf_Source: Equatable, Sendable {
+    /// Stream ids: a pipe to read from, one to write to, a connected socket.
+    case reading(UInt64)
+    case writing(UInt64)
+    case socket(UInt64)
+    /// The machine's own: null, zero, full, random, urandom.
+    case device(String)
+
+  }
 
   public init() {}
 }
@@ -152,6 +214,97 @@ public nonisolated struct CreateContainerRequest: Sendable {
   fileprivate var _streams: Streams? = nil
 }
 
+public nonisolated struct HoldStreamsResponse: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Bytes given to each connection so far, since it was made.
+  public var stdout: UInt64 = 0
+
+  public var stderr: UInt64 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct AttachStreamsRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var containerID: String = String()
+
+  public var streams: Streams {
+    get {_streams ?? Streams()}
+    set {_streams = newValue}
+  }
+  /// Returns true if `streams` has been explicitly set.
+  public var hasStreams: Bool {self._streams != nil}
+  /// Clears the value of `streams`. Subsequent reads from it will return its default value.
+  public mutating func clearStreams() {self._streams = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _streams: Streams? = nil
+}
+
+public nonisolated struct SnapshotRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var containerID: String = String()
+
+  /// Absolute.
+  public var directory: String = String()
+
+  /// End the container once it is written.
+  public var stop: Bool = false
+
+  /// Absolute: a snapshot, only the difference to whose memory is written. Empty: everything.
+  public var parent: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct JoinRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var containerID: String = String()
+
+  public var shares: [JoinRequest.Share] = []
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public nonisolated struct Share: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    public var name: String = String()
+
+    /// Absolute, on the host.
+    public var path: String = String()
+
+    /// Words of the VMM's request: ro or rw, and so on.
+    public var mode: [String] = []
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public init() {}
+  }
+
+  public init() {}
+}
+
 public nonisolated struct ExecRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -172,6 +325,9 @@ public nonisolated struct ExecRequest: Sendable {
   public var hasStreams: Bool {self._streams != nil}
   /// Clears the value of `streams`. Subsequent reads from it will return its default value.
   public mutating func clearStreams() {self._streams = nil}
+
+  /// A cgroup below the container's, "/" for that itself. Empty: that, or where init went.
+  public var cgroup: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -206,6 +362,33 @@ public nonisolated struct WaitResponse: Sendable {
 
   /// The container's cgroup counted an out-of-memory kill.
   public var oomKilled: Bool = false
+
+  /// What its streams carry to the host, now or soon. Absent with a terminal, whose end alone tells that all has come.
+  public var output: Output {
+    get {_output ?? Output()}
+    set {_output = newValue}
+  }
+  /// Returns true if `output` has been explicitly set.
+  public var hasOutput: Bool {self._output != nil}
+  /// Clears the value of `output`. Subsequent reads from it will return its default value.
+  public mutating func clearOutput() {self._output = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _output: Output? = nil
+}
+
+public nonisolated struct Output: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Bytes since the connections were made. Others that hold the streams may write more.
+  public var stdout: UInt64 = 0
+
+  public var stderr: UInt64 = 0
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -329,7 +512,119 @@ public nonisolated struct RenewRequest: Sendable {
 
   public var nanosecondsSinceEpoch: Int64 = 0
 
+  /// The machine's; empty: it keeps the one it has.
+  public var hostname: String = String()
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// Addresses are 4 or 16 bytes, Ethernet addresses 6.
+public nonisolated struct ConfigureNetworkRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var interfaces: [ConfigureNetworkRequest.Interface] = []
+
+  /// In an order in which each can be added.
+  public var routes: [ConfigureNetworkRequest.Route] = []
+
+  public var neighbours: [ConfigureNetworkRequest.Neighbour] = []
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public nonisolated struct Interface: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    public var name: String = String()
+
+    /// Tells the device.
+    public var ethernetAddress: Data = Data()
+
+    public var addresses: [ConfigureNetworkRequest.Address] = []
+
+    /// Without, it gets no IPv6 address at all.
+    public var ipv6Enabled: Bool = false
+
+    /// Number of the device among the machine's, in the order of the kernel's command line.
+    public var place: UInt32 = 0
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public init() {}
+  }
+
+  public nonisolated struct Address: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    public var address: Data = Data()
+
+    public var prefixLength: UInt32 = 0
+
+    public var broadcast: Data = Data()
+
+    /// RT_SCOPE_* (rtnetlink(7)).
+    public var scope: UInt32 = 0
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public init() {}
+  }
+
+  public nonisolated struct Route: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    /// Of an interface in this request.
+    public var interface: String = String()
+
+    public var isIpv6: Bool = false
+
+    /// Empty: the default route.
+    public var destination: Data = Data()
+
+    public var prefixLength: UInt32 = 0
+
+    public var gateway: Data = Data()
+
+    public var source: Data = Data()
+
+    public var metric: UInt32 = 0
+
+    public var scope: UInt32 = 0
+
+    /// RTPROT_*.
+    public var origin: UInt32 = 0
+
+    public var isOnLink: Bool = false
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public init() {}
+  }
+
+  public nonisolated struct Neighbour: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    public var interface: String = String()
+
+    public var address: Data = Data()
+
+    public var ethernetAddress: Data = Data()
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public init() {}
+  }
 
   public init() {}
 }
@@ -514,7 +809,7 @@ nonisolated extension ProcessRequest: SwiftProtobuf.Message, SwiftProtobuf._Mess
 
 nonisolated extension Streams: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Streams"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}stdin\0\u{1}stdout\0\u{1}stderr\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}stdin\0\u{1}stdout\0\u{1}stderr\0\u{1}passed\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -525,6 +820,7 @@ nonisolated extension Streams: SwiftProtobuf.Message, SwiftProtobuf._MessageImpl
       case 1: try { try decoder.decodeSingularFixed64Field(value: &self.stdin) }()
       case 2: try { try decoder.decodeSingularFixed64Field(value: &self.stdout) }()
       case 3: try { try decoder.decodeSingularFixed64Field(value: &self.stderr) }()
+      case 4: try { try decoder.decodeRepeatedMessageField(value: &self.passed) }()
       default: break
       }
     }
@@ -540,6 +836,9 @@ nonisolated extension Streams: SwiftProtobuf.Message, SwiftProtobuf._MessageImpl
     if self.stderr != 0 {
       try visitor.visitSingularFixed64Field(value: self.stderr, fieldNumber: 3)
     }
+    if !self.passed.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.passed, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -547,6 +846,93 @@ nonisolated extension Streams: SwiftProtobuf.Message, SwiftProtobuf._MessageImpl
     if lhs.stdin != rhs.stdin {return false}
     if lhs.stdout != rhs.stdout {return false}
     if lhs.stderr != rhs.stderr {return false}
+    if lhs.passed != rhs.passed {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension PassedDescriptor: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".PassedDescriptor"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}number\0\u{1}reading\0\u{1}writing\0\u{1}socket\0\u{1}device\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.number) }()
+      case 2: try {
+        var v: UInt64?
+        try decoder.decodeSingularFixed64Field(value: &v)
+        if let v = v {
+          if self.source != nil {try decoder.handleConflictingOneOf()}
+          self.source = .reading(v)
+        }
+      }()
+      case 3: try {
+        var v: UInt64?
+        try decoder.decodeSingularFixed64Field(value: &v)
+        if let v = v {
+          if self.source != nil {try decoder.handleConflictingOneOf()}
+          self.source = .writing(v)
+        }
+      }()
+      case 4: try {
+        var v: UInt64?
+        try decoder.decodeSingularFixed64Field(value: &v)
+        if let v = v {
+          if self.source != nil {try decoder.handleConflictingOneOf()}
+          self.source = .socket(v)
+        }
+      }()
+      case 5: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.source != nil {try decoder.handleConflictingOneOf()}
+          self.source = .device(v)
+        }
+      }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.number != 0 {
+      try visitor.visitSingularUInt32Field(value: self.number, fieldNumber: 1)
+    }
+    switch self.source {
+    case .reading?: try {
+      guard case .reading(let v)? = self.source else { preconditionFailure() }
+      try visitor.visitSingularFixed64Field(value: v, fieldNumber: 2)
+    }()
+    case .writing?: try {
+      guard case .writing(let v)? = self.source else { preconditionFailure() }
+      try visitor.visitSingularFixed64Field(value: v, fieldNumber: 3)
+    }()
+    case .socket?: try {
+      guard case .socket(let v)? = self.source else { preconditionFailure() }
+      try visitor.visitSingularFixed64Field(value: v, fieldNumber: 4)
+    }()
+    case .device?: try {
+      guard case .device(let v)? = self.source else { preconditionFailure() }
+      try visitor.visitSingularStringField(value: v, fieldNumber: 5)
+    }()
+    case nil: break
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: PassedDescriptor, rhs: PassedDescriptor) -> Bool {
+    if lhs.number != rhs.number {return false}
+    if lhs.source != rhs.source {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -596,9 +982,203 @@ nonisolated extension CreateContainerRequest: SwiftProtobuf.Message, SwiftProtob
   }
 }
 
+nonisolated extension HoldStreamsResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".HoldStreamsResponse"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}stdout\0\u{1}stderr\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.stdout) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.stderr) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.stdout != 0 {
+      try visitor.visitSingularUInt64Field(value: self.stdout, fieldNumber: 1)
+    }
+    if self.stderr != 0 {
+      try visitor.visitSingularUInt64Field(value: self.stderr, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: HoldStreamsResponse, rhs: HoldStreamsResponse) -> Bool {
+    if lhs.stdout != rhs.stdout {return false}
+    if lhs.stderr != rhs.stderr {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension AttachStreamsRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".AttachStreamsRequest"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}container_id\0\u{1}streams\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.containerID) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._streams) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.containerID.isEmpty {
+      try visitor.visitSingularStringField(value: self.containerID, fieldNumber: 1)
+    }
+    try { if let v = self._streams {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: AttachStreamsRequest, rhs: AttachStreamsRequest) -> Bool {
+    if lhs.containerID != rhs.containerID {return false}
+    if lhs._streams != rhs._streams {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension SnapshotRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".SnapshotRequest"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}container_id\0\u{1}directory\0\u{1}stop\0\u{1}parent\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.containerID) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.directory) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.stop) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.parent) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.containerID.isEmpty {
+      try visitor.visitSingularStringField(value: self.containerID, fieldNumber: 1)
+    }
+    if !self.directory.isEmpty {
+      try visitor.visitSingularStringField(value: self.directory, fieldNumber: 2)
+    }
+    if self.stop != false {
+      try visitor.visitSingularBoolField(value: self.stop, fieldNumber: 3)
+    }
+    if !self.parent.isEmpty {
+      try visitor.visitSingularStringField(value: self.parent, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: SnapshotRequest, rhs: SnapshotRequest) -> Bool {
+    if lhs.containerID != rhs.containerID {return false}
+    if lhs.directory != rhs.directory {return false}
+    if lhs.stop != rhs.stop {return false}
+    if lhs.parent != rhs.parent {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension JoinRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".JoinRequest"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}container_id\0\u{1}shares\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.containerID) }()
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.shares) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.containerID.isEmpty {
+      try visitor.visitSingularStringField(value: self.containerID, fieldNumber: 1)
+    }
+    if !self.shares.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.shares, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: JoinRequest, rhs: JoinRequest) -> Bool {
+    if lhs.containerID != rhs.containerID {return false}
+    if lhs.shares != rhs.shares {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension JoinRequest.Share: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = JoinRequest.protoMessageName + ".Share"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}path\0\u{1}mode\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.path) }()
+      case 3: try { try decoder.decodeRepeatedStringField(value: &self.mode) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.path.isEmpty {
+      try visitor.visitSingularStringField(value: self.path, fieldNumber: 2)
+    }
+    if !self.mode.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.mode, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: JoinRequest.Share, rhs: JoinRequest.Share) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.path != rhs.path {return false}
+    if lhs.mode != rhs.mode {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension ExecRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".ExecRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}container_id\0\u{3}exec_id\0\u{1}process\0\u{1}streams\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}container_id\0\u{3}exec_id\0\u{1}process\0\u{1}streams\0\u{1}cgroup\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -610,6 +1190,7 @@ nonisolated extension ExecRequest: SwiftProtobuf.Message, SwiftProtobuf._Message
       case 2: try { try decoder.decodeSingularStringField(value: &self.execID) }()
       case 3: try { try decoder.decodeSingularBytesField(value: &self.process) }()
       case 4: try { try decoder.decodeSingularMessageField(value: &self._streams) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.cgroup) }()
       default: break
       }
     }
@@ -632,6 +1213,9 @@ nonisolated extension ExecRequest: SwiftProtobuf.Message, SwiftProtobuf._Message
     try { if let v = self._streams {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
     } }()
+    if !self.cgroup.isEmpty {
+      try visitor.visitSingularStringField(value: self.cgroup, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -640,6 +1224,7 @@ nonisolated extension ExecRequest: SwiftProtobuf.Message, SwiftProtobuf._Message
     if lhs.execID != rhs.execID {return false}
     if lhs.process != rhs.process {return false}
     if lhs._streams != rhs._streams {return false}
+    if lhs.cgroup != rhs.cgroup {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -677,7 +1262,7 @@ nonisolated extension ProcessResponse: SwiftProtobuf.Message, SwiftProtobuf._Mes
 
 nonisolated extension WaitResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".WaitResponse"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}exit_status\0\u{3}exited_at_ns\0\u{3}oom_killed\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}exit_status\0\u{3}exited_at_ns\0\u{3}oom_killed\0\u{1}output\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -688,12 +1273,17 @@ nonisolated extension WaitResponse: SwiftProtobuf.Message, SwiftProtobuf._Messag
       case 1: try { try decoder.decodeSingularUInt32Field(value: &self.exitStatus) }()
       case 2: try { try decoder.decodeSingularInt64Field(value: &self.exitedAtNs) }()
       case 3: try { try decoder.decodeSingularBoolField(value: &self.oomKilled) }()
+      case 4: try { try decoder.decodeSingularMessageField(value: &self._output) }()
       default: break
       }
     }
   }
 
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if self.exitStatus != 0 {
       try visitor.visitSingularUInt32Field(value: self.exitStatus, fieldNumber: 1)
     }
@@ -703,6 +1293,9 @@ nonisolated extension WaitResponse: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if self.oomKilled != false {
       try visitor.visitSingularBoolField(value: self.oomKilled, fieldNumber: 3)
     }
+    try { if let v = self._output {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -710,6 +1303,42 @@ nonisolated extension WaitResponse: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if lhs.exitStatus != rhs.exitStatus {return false}
     if lhs.exitedAtNs != rhs.exitedAtNs {return false}
     if lhs.oomKilled != rhs.oomKilled {return false}
+    if lhs._output != rhs._output {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Output: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Output"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}stdout\0\u{1}stderr\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.stdout) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.stderr) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.stdout != 0 {
+      try visitor.visitSingularUInt64Field(value: self.stdout, fieldNumber: 1)
+    }
+    if self.stderr != 0 {
+      try visitor.visitSingularUInt64Field(value: self.stderr, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Output, rhs: Output) -> Bool {
+    if lhs.stdout != rhs.stdout {return false}
+    if lhs.stderr != rhs.stderr {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -972,7 +1601,7 @@ nonisolated extension OOMResponse: SwiftProtobuf.Message, SwiftProtobuf._Message
 
 nonisolated extension RenewRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".RenewRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}seed\0\u{3}nanoseconds_since_epoch\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}seed\0\u{3}nanoseconds_since_epoch\0\u{1}hostname\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -982,6 +1611,7 @@ nonisolated extension RenewRequest: SwiftProtobuf.Message, SwiftProtobuf._Messag
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularBytesField(value: &self.seed) }()
       case 2: try { try decoder.decodeSingularInt64Field(value: &self.nanosecondsSinceEpoch) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.hostname) }()
       default: break
       }
     }
@@ -994,12 +1624,266 @@ nonisolated extension RenewRequest: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if self.nanosecondsSinceEpoch != 0 {
       try visitor.visitSingularInt64Field(value: self.nanosecondsSinceEpoch, fieldNumber: 2)
     }
+    if !self.hostname.isEmpty {
+      try visitor.visitSingularStringField(value: self.hostname, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: RenewRequest, rhs: RenewRequest) -> Bool {
     if lhs.seed != rhs.seed {return false}
     if lhs.nanosecondsSinceEpoch != rhs.nanosecondsSinceEpoch {return false}
+    if lhs.hostname != rhs.hostname {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension ConfigureNetworkRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ConfigureNetworkRequest"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}interfaces\0\u{1}routes\0\u{1}neighbours\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.interfaces) }()
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.routes) }()
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.neighbours) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.interfaces.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.interfaces, fieldNumber: 1)
+    }
+    if !self.routes.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.routes, fieldNumber: 2)
+    }
+    if !self.neighbours.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.neighbours, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: ConfigureNetworkRequest, rhs: ConfigureNetworkRequest) -> Bool {
+    if lhs.interfaces != rhs.interfaces {return false}
+    if lhs.routes != rhs.routes {return false}
+    if lhs.neighbours != rhs.neighbours {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension ConfigureNetworkRequest.Interface: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = ConfigureNetworkRequest.protoMessageName + ".Interface"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}ethernet_address\0\u{1}addresses\0\u{3}ipv6_enabled\0\u{1}place\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.ethernetAddress) }()
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.addresses) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.ipv6Enabled) }()
+      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.place) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.ethernetAddress.isEmpty {
+      try visitor.visitSingularBytesField(value: self.ethernetAddress, fieldNumber: 2)
+    }
+    if !self.addresses.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.addresses, fieldNumber: 3)
+    }
+    if self.ipv6Enabled != false {
+      try visitor.visitSingularBoolField(value: self.ipv6Enabled, fieldNumber: 4)
+    }
+    if self.place != 0 {
+      try visitor.visitSingularUInt32Field(value: self.place, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: ConfigureNetworkRequest.Interface, rhs: ConfigureNetworkRequest.Interface) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.ethernetAddress != rhs.ethernetAddress {return false}
+    if lhs.addresses != rhs.addresses {return false}
+    if lhs.ipv6Enabled != rhs.ipv6Enabled {return false}
+    if lhs.place != rhs.place {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension ConfigureNetworkRequest.Address: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = ConfigureNetworkRequest.protoMessageName + ".Address"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}address\0\u{3}prefix_length\0\u{1}broadcast\0\u{1}scope\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.address) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.prefixLength) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.broadcast) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.scope) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.address.isEmpty {
+      try visitor.visitSingularBytesField(value: self.address, fieldNumber: 1)
+    }
+    if self.prefixLength != 0 {
+      try visitor.visitSingularUInt32Field(value: self.prefixLength, fieldNumber: 2)
+    }
+    if !self.broadcast.isEmpty {
+      try visitor.visitSingularBytesField(value: self.broadcast, fieldNumber: 3)
+    }
+    if self.scope != 0 {
+      try visitor.visitSingularUInt32Field(value: self.scope, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: ConfigureNetworkRequest.Address, rhs: ConfigureNetworkRequest.Address) -> Bool {
+    if lhs.address != rhs.address {return false}
+    if lhs.prefixLength != rhs.prefixLength {return false}
+    if lhs.broadcast != rhs.broadcast {return false}
+    if lhs.scope != rhs.scope {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension ConfigureNetworkRequest.Route: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = ConfigureNetworkRequest.protoMessageName + ".Route"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}interface\0\u{3}is_ipv6\0\u{1}destination\0\u{3}prefix_length\0\u{1}gateway\0\u{1}source\0\u{1}metric\0\u{1}scope\0\u{1}origin\0\u{3}is_on_link\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.interface) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.isIpv6) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.destination) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.prefixLength) }()
+      case 5: try { try decoder.decodeSingularBytesField(value: &self.gateway) }()
+      case 6: try { try decoder.decodeSingularBytesField(value: &self.source) }()
+      case 7: try { try decoder.decodeSingularUInt32Field(value: &self.metric) }()
+      case 8: try { try decoder.decodeSingularUInt32Field(value: &self.scope) }()
+      case 9: try { try decoder.decodeSingularUInt32Field(value: &self.origin) }()
+      case 10: try { try decoder.decodeSingularBoolField(value: &self.isOnLink) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.interface.isEmpty {
+      try visitor.visitSingularStringField(value: self.interface, fieldNumber: 1)
+    }
+    if self.isIpv6 != false {
+      try visitor.visitSingularBoolField(value: self.isIpv6, fieldNumber: 2)
+    }
+    if !self.destination.isEmpty {
+      try visitor.visitSingularBytesField(value: self.destination, fieldNumber: 3)
+    }
+    if self.prefixLength != 0 {
+      try visitor.visitSingularUInt32Field(value: self.prefixLength, fieldNumber: 4)
+    }
+    if !self.gateway.isEmpty {
+      try visitor.visitSingularBytesField(value: self.gateway, fieldNumber: 5)
+    }
+    if !self.source.isEmpty {
+      try visitor.visitSingularBytesField(value: self.source, fieldNumber: 6)
+    }
+    if self.metric != 0 {
+      try visitor.visitSingularUInt32Field(value: self.metric, fieldNumber: 7)
+    }
+    if self.scope != 0 {
+      try visitor.visitSingularUInt32Field(value: self.scope, fieldNumber: 8)
+    }
+    if self.origin != 0 {
+      try visitor.visitSingularUInt32Field(value: self.origin, fieldNumber: 9)
+    }
+    if self.isOnLink != false {
+      try visitor.visitSingularBoolField(value: self.isOnLink, fieldNumber: 10)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: ConfigureNetworkRequest.Route, rhs: ConfigureNetworkRequest.Route) -> Bool {
+    if lhs.interface != rhs.interface {return false}
+    if lhs.isIpv6 != rhs.isIpv6 {return false}
+    if lhs.destination != rhs.destination {return false}
+    if lhs.prefixLength != rhs.prefixLength {return false}
+    if lhs.gateway != rhs.gateway {return false}
+    if lhs.source != rhs.source {return false}
+    if lhs.metric != rhs.metric {return false}
+    if lhs.scope != rhs.scope {return false}
+    if lhs.origin != rhs.origin {return false}
+    if lhs.isOnLink != rhs.isOnLink {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension ConfigureNetworkRequest.Neighbour: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = ConfigureNetworkRequest.protoMessageName + ".Neighbour"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}interface\0\u{1}address\0\u{3}ethernet_address\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.interface) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.address) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.ethernetAddress) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.interface.isEmpty {
+      try visitor.visitSingularStringField(value: self.interface, fieldNumber: 1)
+    }
+    if !self.address.isEmpty {
+      try visitor.visitSingularBytesField(value: self.address, fieldNumber: 2)
+    }
+    if !self.ethernetAddress.isEmpty {
+      try visitor.visitSingularBytesField(value: self.ethernetAddress, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: ConfigureNetworkRequest.Neighbour, rhs: ConfigureNetworkRequest.Neighbour) -> Bool {
+    if lhs.interface != rhs.interface {return false}
+    if lhs.address != rhs.address {return false}
+    if lhs.ethernetAddress != rhs.ethernetAddress {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -40,25 +40,6 @@ public final class FileServer: Sendable {
 
     var agreed: UInt64? { agreedFlags.withLock { $0 } }
 
-    // MARK: Snapshots
-
-    /// What the client agreed on and which numbers shares have had, 13 bytes. Shares themselves belong to their host:
-    /// a server that has some cannot be saved.
-    public func savedState() throws(SystemError) -> [UInt8] {
-        guard shares.all.isEmpty else { throw SystemError("the guest has shares: take them away before a snapshot", .resourceBusy) }
-        let flags = agreed
-        return [flags == nil ? 0 : 1] + bytes(flags ?? 0) + bytes(shares.nextNumber)
-    }
-
-    /// Takes what ``savedState()`` gave: the client goes on without a FUSE_INIT.
-    public func restoreState(_ saved: [UInt8]) throws(SystemError) {
-        guard saved.count == 13, saved[0] <= 1 else { throw SystemError("file server state: malformed", .invalidArgument) }
-        let flags = saved[1..<9].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-        try shares.skip(to: saved[9..<13].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) })
-        agreedFlags.withLock { $0 = saved[0] == 1 ? flags : nil }
-    }
-
-    private func bytes<Value: FixedWidthInteger>(_ value: Value) -> [UInt8] {
-        (0..<MemoryLayout<Value>.size).map { UInt8(truncatingIfNeeded: value >> Value(8 * $0)) }
-    }
+    /// As a client that was saved had agreed.
+    func setAgreed(_ flags: UInt64?) { agreedFlags.withLock { $0 = flags } }
 }

@@ -47,6 +47,13 @@ public struct GuestBuffer: Sendable {
         remaining = 0
     }
 
+    /// Forgets what is before the cursor, now and then: a buffer that is added to for ever stays short.
+    public mutating func dropRead() {
+        guard index >= 64, index >= slices.count / 2 else { return }
+        slices.removeFirst(index)
+        index = 0
+    }
+
     /// Moves the cursor `count` bytes on.
     public mutating func skip(_ count: Int) throws(GuestMemoryError) {
         guard count >= 0, count <= remaining else { throw .bufferTooShort(needed: count, remaining: remaining) }
@@ -95,6 +102,37 @@ public struct GuestBuffer: Sendable {
         return result
     }
 
+    /// Copies as many bytes out as `bytes` has, and moves on.
+    public mutating func read(into bytes: inout [UInt8]) throws(GuestMemoryError) {
+        guard bytes.count <= remaining else { throw .bufferTooShort(needed: bytes.count, remaining: remaining) }
+        var done = 0
+        while done < bytes.count {
+            let part = min(slices[index].count - offset, bytes.count - done)
+            try slices[index].copy(at: offset, count: part, to: &bytes, at: done)
+            done += part
+            advance(part)
+        }
+    }
+
+    /// Stores an integer `distance` bytes behind the cursor, which stays.
+    public func write<T: FixedWidthInteger & BitwiseCopyable>(_ value: T, at distance: Int) throws(GuestMemoryError) {
+        let size = MemoryLayout<T>.size
+        guard distance >= 0, distance <= remaining, size <= remaining - distance else {
+            throw .bufferTooShort(needed: size, remaining: remaining)
+        }
+        var place = offset + distance
+        var position = index
+        for byte in 0..<size {
+            while place >= slices[position].count {
+                place -= slices[position].count
+                position += 1
+            }
+            if byte == 0, slices[position].count - place >= size { return try slices[position].store(value, at: place) }
+            try slices[position].store(UInt8(truncatingIfNeeded: value >> T(8 * byte)), at: place)
+            place += 1
+        }
+    }
+
     /// Stores an integer and moves on.
     @inlinable
     @inline(__always)
@@ -137,6 +175,22 @@ public struct GuestBuffer: Sendable {
         return moved
     }
 
+    /// As ``fill(from:at:count:)`` of a stream, but the cursor stays: what came is still to be looked after.
+    public func peekFill(from file: Descriptor, count: Int) throws(SystemError) -> Int {
+        unsafe try transfer(count, "read into guest memory") { vectors, number in unsafe readv(file.raw, vectors, number) }
+    }
+
+    /// Sends `head` and then everything to `file` as one message.
+    ///
+    /// - Throws: `EMSGSIZE` if it is in more pieces than a system call takes; and what `file` answers.
+    public mutating func drain(after head: [UInt8], to file: Descriptor) throws(SystemError) {
+        guard slices.count - index < Self.maximumVectors else { throw SystemError("write from guest memory", .messageTooLong) }
+        let sent = unsafe try transfer("write from guest memory", after: head) { vectors, number in
+            unsafe writev(file.raw, vectors, number)
+        }
+        advance(max(0, sent - head.count))
+    }
+
     /// Sends at most `count` bytes to `file` at `position` (or to a stream, without one): how many went.
     public mutating func drain(to file: Descriptor, at position: Int64? = nil, count: Int) throws(SystemError) -> Int {
         let moved = unsafe try transfer(count, "write from guest memory") { vectors, number in
@@ -167,21 +221,44 @@ public struct GuestBuffer: Sendable {
         guard wanted > 0 else { return 0 }
         let capacity = min(slices.count - index, Self.maximumVectors)
         let result = unsafe withUnsafeTemporaryAllocation(of: iovec.self, capacity: capacity) { vectors -> Result<Int, SystemError> in
-            var left = wanted
-            var used = 0
-            var start = offset
-            while left > 0, used < capacity {
-                let slice = slices[index + used]
-                let part = min(slice.count - start, left)
-                unsafe vectors[used] = unsafe iovec(iov_base: slice.base + start, iov_len: part)
-                left -= part
-                used += 1
-                start = 0
-            }
+            let used = unsafe list(wanted, in: vectors)
             guard let base = unsafe UnsafePointer(vectors.baseAddress) else { return .success(0) }
             return Result { () throws(SystemError) -> Int in try checkRetrying(stage) { unsafe call(base, Int32(used)) } }
         }
         return try result.get()
+    }
+
+    /// The same with bytes of ours before it, and everything.
+    private func transfer(
+        _ stage: String, after head: [UInt8], _ call: (UnsafePointer<iovec>, Int32) -> Int
+    ) throws(SystemError) -> Int {
+        let capacity = slices.count - index + 1
+        let result = unsafe withUnsafeTemporaryAllocation(of: iovec.self, capacity: capacity) { vectors -> Result<Int, SystemError> in
+            unsafe head.withUnsafeBytes { head -> Result<Int, SystemError> in
+                // The kernel only reads it.
+                unsafe vectors[0] = unsafe iovec(iov_base: UnsafeMutableRawPointer(mutating: head.baseAddress), iov_len: head.count)
+                let used = unsafe 1 + list(remaining, in: UnsafeMutableBufferPointer(rebasing: vectors[1...]))
+                guard let base = unsafe UnsafePointer(vectors.baseAddress) else { return .success(0) }
+                return Result { () throws(SystemError) -> Int in try checkRetrying(stage) { unsafe call(base, Int32(used)) } }
+            }
+        }
+        return try result.get()
+    }
+
+    /// Lists the next `wanted` bytes' places, as many as fit: how many.
+    private func list(_ wanted: Int, in vectors: UnsafeMutableBufferPointer<iovec>) -> Int {
+        var left = wanted
+        var used = 0
+        var start = offset
+        while left > 0, used < vectors.count, index + used < slices.count {
+            let slice = slices[index + used]
+            let part = min(slice.count - start, left)
+            unsafe vectors[used] = unsafe iovec(iov_base: slice.base + start, iov_len: part)
+            left -= part
+            used += 1
+            start = 0
+        }
+        return used
     }
 
     @usableFromInline

@@ -1,4 +1,5 @@
 import Linux
+import Synchronization
 
 /// The guest's physical memory, as the host sees it: the only place that turns a guest address into
 /// host memory. Address and length are checked together, once, here.
@@ -27,6 +28,9 @@ public final class GuestMemory: Sendable {
     /// What the regions are shared mappings of; nil if each has pages of its own.
     let file: Descriptor?
 
+    /// Parts of the memory file that ``show(_:from:count:at:)`` covered: what is there, the memory file does not know.
+    let covered = Mutex<[Range<Int>]>([])
+
     /// - Parameter file: what the regions are shared mappings of.
     public init(regions: [Region], file: Descriptor? = nil) {
         self.file = file
@@ -54,5 +58,19 @@ public final class GuestMemory: Sendable {
             return unsafe GuestSlice(base: region.mapping.base + Int(offset), count: Int(count))
         }
         throw .outOfRange(address: address, count: count)
+    }
+
+    /// Shows `count` bytes of a file at `address`. The file never sees what the guest writes there, and the page cache's
+    /// pages serve every machine that only reads them.
+    ///
+    /// - Throws: `EINVAL` unless all three are multiples of 4,096, and in one region.
+    public func show(_ file: Descriptor, from offset: Int64, count: Int, at address: UInt64) throws(SystemError) {
+        for region in regions where address >= region.guestAddress && address - region.guestAddress < region.count {
+            let position = Int(address - region.guestAddress)
+            try region.mapping.show(file, from: offset, count: count, at: position, access: [.read, .write], sharing: .private)
+            let start = region.fileOffset + position
+            return covered.withLock { $0.append(start..<start + count) }
+        }
+        throw SystemError("map file into guest memory", .invalidArgument)
     }
 }

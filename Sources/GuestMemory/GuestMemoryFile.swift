@@ -3,7 +3,7 @@ import Linux
 
 /// Guest memory as a file: region after region, with holes where there is nothing but zeroes.
 extension GuestMemory {
-    public static let pageSize = 4096
+    public static let pageSize = Mapping.pageSize
     /// Written at once.
     private static let runLimit = 1 << 20
 
@@ -61,6 +61,13 @@ extension GuestMemory {
         return GuestMemory(regions: regions)
     }
 
+    /// This memory and more beside it, of zeroes. For memory that is mapped from a file: it has no other yet.
+    public func adding(_ guestAddress: UInt64, count: Int) throws(SystemError) -> GuestMemory {
+        let mapping = try Mapping(nil, count: count, access: [.read, .write], sharing: .private)
+        let end = regions.reduce(0) { $0 + $1.mapping.count }
+        return GuestMemory(regions: regions + [Region(guestAddress: guestAddress, mapping: mapping, fileOffset: end)])
+    }
+
     // MARK: Pages
 
     /// The pages from `offset` on up to the next of zeroes, or none if that is the first; they are added to the hash.
@@ -74,12 +81,12 @@ extension GuestMemory {
         return offset..<next
     }
 
-    private static func isZero(_ page: UnsafeMutableRawPointer) -> Bool {
+    static func isZero(_ page: UnsafeMutableRawPointer) -> Bool {
         // A page whose first word is zero and that equals itself moved by a word.
         unsafe page.load(as: UInt64.self) == 0 && memcmp(page, page + 8, pageSize - 8) == 0
     }
 
-    private static func write(_ mapping: Mapping, _ range: Range<Int>, to file: Descriptor, at position: Int) throws(SystemError) {
+    static func write(_ mapping: Mapping, _ range: Range<Int>, to file: Descriptor, at position: Int) throws(SystemError) {
         var done = 0
         while done < range.count {
             done += try checkRetrying("write guest memory") {
@@ -91,13 +98,26 @@ extension GuestMemory {
     // MARK: Holes
 
     /// Offsets in the region that may hold something. Reading the holes of a memory file would fill them.
-    private func dataRanges(of region: Region) throws(SystemError) -> [Range<Int>] {
+    func dataRanges(of region: Region) throws(SystemError) -> [Range<Int>] {
         guard let file else { return [0..<region.mapping.count] }
         let start = region.fileOffset
-        return try Self.dataRanges(of: file, start..<start + region.mapping.count).map { $0.lowerBound - start..<$0.upperBound - start }
+        let end = start + region.mapping.count
+        let covered = covered.withLock { $0 }.filter { $0.lowerBound >= start && $0.upperBound <= end }
+        return Self.union(try Self.dataRanges(of: file, start..<end) + covered).map { $0.lowerBound - start..<$0.upperBound - start }
     }
 
-    private static func dataRanges(of file: Descriptor, _ range: Range<Int>) throws(SystemError) -> [Range<Int>] {
+    /// The same numbers in ranges that are sorted and do not overlap.
+    private static func union(_ ranges: [Range<Int>]) -> [Range<Int>] {
+        ranges.sorted { $0.lowerBound < $1.lowerBound }.reduce(into: []) { union, range in
+            if let last = union.last, range.lowerBound <= last.upperBound {
+                union[union.count - 1] = last.lowerBound..<max(last.upperBound, range.upperBound)
+            } else {
+                union.append(range)
+            }
+        }
+    }
+
+    static func dataRanges(of file: Descriptor, _ range: Range<Int>) throws(SystemError) -> [Range<Int>] {
         var ranges: [Range<Int>] = []
         var offset = range.lowerBound
         while offset < range.upperBound {

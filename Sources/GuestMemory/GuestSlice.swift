@@ -59,6 +59,17 @@ public struct GuestSlice: @unchecked Sendable {
         return unsafe [UInt8](UnsafeRawBufferPointer(start: base + offset, count: count))
     }
 
+    /// Copies `count` bytes at `offset` to `position` of `bytes`, where there must be room.
+    func copy(at offset: Int, count: Int, to bytes: inout [UInt8], at position: Int) throws(GuestMemoryError) {
+        try checkRange(offset, count)
+        guard position >= 0, position <= bytes.count, count <= bytes.count - position else {
+            throw .outOfSlice(offset: position, count: count, sliceCount: bytes.count)
+        }
+        unsafe bytes.withUnsafeMutableBytes { target in
+            if let start = target.baseAddress { unsafe memcpy(start + position, base + offset, count) }
+        }
+    }
+
     /// Copies `bytes` to `offset`.
     public func write(_ bytes: [UInt8], at offset: Int = 0) throws(GuestMemoryError) {
         try write(bytes[...], at: offset)

@@ -43,9 +43,24 @@ public final class Descriptor: Sendable {
         Descriptor(adopting: try check(clinux_fcntl(raw, F_DUPFD_CLOEXEC, 3), "duplicate descriptor"))
     }
 
+    /// A second descriptor for the same open file description, whose number is at least `minimum`.
+    public func duplicate(from minimum: Int32) throws(SystemError) -> Descriptor {
+        Descriptor(adopting: try check(clinux_fcntl(raw, F_DUPFD_CLOEXEC, Int(minimum)), "duplicate descriptor"))
+    }
+
+    /// `O_RDONLY`, `O_WRONLY` or `O_RDWR`.
+    public func accessMode() throws(SystemError) -> Int32 {
+        try check(clinux_fcntl(raw, F_GETFL, 0), "read descriptor flags") & O_ACCMODE
+    }
+
     /// Opens the same file once more, with flags and offset of its own (`/proc/self/fd`). Not for sockets.
     public func reopened(_ flags: Int32) throws(SystemError) -> Descriptor {
         try Descriptor.open("/proc/self/fd/\(raw)", flags)
+    }
+
+    /// Closes what this number stands for and makes it stand for `other`'s open file. For standard streams: programs inherit it.
+    public func replace(with other: Descriptor) throws(SystemError) {
+        try checkRetrying("replace descriptor") { dup2(other.raw, raw) }
     }
 
     public func setNonBlocking(_ on: Bool = true) throws(SystemError) {
@@ -59,6 +74,13 @@ public final class Descriptor: Sendable {
         var result = stat()
         try check(unsafe fstat(raw, &result), "fstat")
         return result
+    }
+
+    /// Bytes that can be read at once from a pipe or socket (FIONREAD).
+    public func readableCount() throws(SystemError) -> Int {
+        var count: Int32 = 0
+        try check(unsafe withUnsafeMutablePointer(to: &count) { clinux_ioctl(raw, UInt(FIONREAD), UInt(bitPattern: $0)) }, "FIONREAD")
+        return Int(count)
     }
 
     /// Reads at most `buffer.count` bytes: how many came, 0 at the end of file.
@@ -138,6 +160,12 @@ public final class Descriptor: Sendable {
     private func writeOnce(_ base: UnsafePointer<UInt8>?, _ count: Int) -> Result<Int, SystemError> {
         Result { () throws(SystemError) -> Int in try checkRetrying("write") { unsafe Glibc.write(raw, base, count) } }
     }
+}
+
+/// Whether this process was started with `number` open: what it opens itself is close-on-exec.
+public func isInherited(_ number: Int32) -> Bool {
+    let flags = clinux_fcntl(number, F_GETFD, 0)
+    return flags >= 0 && flags & FD_CLOEXEC == 0
 }
 
 private func openAt(_ directory: Int32, _ path: String, _ flags: Int32, _ mode: mode_t) -> Int32 {

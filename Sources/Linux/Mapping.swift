@@ -8,6 +8,8 @@ public final class Mapping: @unchecked Sendable {
     /// Length in bytes.
     public let count: Int
 
+    public static let pageSize = 4096
+
     public struct Access: OptionSet, Sendable {
         public let rawValue: Int32
         public init(rawValue: Int32) { self.rawValue = rawValue }
@@ -31,6 +33,32 @@ public final class Mapping: @unchecked Sendable {
         guard let address = unsafe address, unsafe address != MAP_FAILED else { throw SystemError.current("map \(count) bytes") }
         unsafe self.base = address
         self.count = count
+    }
+
+    /// Shows `count` bytes of `file` from `offset` on at `position`, instead of what was there.
+    ///
+    /// - Throws: `EINVAL` for what is not whole pages of the mapping and the file, and what `mmap` answers.
+    public func show(
+        _ file: Descriptor, from offset: Int64, count: Int, at position: Int, access: Access, sharing: Sharing
+    ) throws(SystemError) {
+        guard offset >= 0, offset % Int64(Self.pageSize) == 0 else { throw SystemError("map file", .invalidArgument) }
+        try replace(position, count, access.rawValue, sharing == .shared ? MAP_SHARED : MAP_PRIVATE, file.raw, offset)
+    }
+
+    /// Takes away what `count` bytes at `position` show: they cannot be touched.
+    public func hide(at position: Int, count: Int) throws(SystemError) {
+        try replace(position, count, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    }
+
+    private func replace(
+        _ position: Int, _ count: Int, _ protection: Int32, _ flags: Int32, _ file: Int32, _ offset: Int64
+    ) throws(SystemError) {
+        guard position >= 0, count > 0, position <= self.count, count <= self.count - position, (position | count) % Self.pageSize == 0 else {
+            throw SystemError("map over a mapping", .invalidArgument)
+        }
+        let place = unsafe base + position
+        let address = unsafe mmap(place, count, protection, flags | MAP_FIXED | MAP_NORESERVE, file, off_t(offset))
+        guard unsafe address == place else { throw SystemError.current("map over a mapping") }
     }
 
     deinit {

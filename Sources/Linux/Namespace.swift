@@ -12,6 +12,21 @@ public enum NamespaceFlag {
     public static let cgroup = CLONE_NEWCGROUP
 }
 
+/// Which namespace a file of `/proc/PID/ns`, or a mount of one, stands for (namespaces(7)).
+public struct NamespaceIdentity: Equatable, Sendable {
+    private let device: dev_t
+    private let inode: ino_t
+
+    public init(_ namespace: Descriptor) throws(SystemError) {
+        let status = try namespace.status()
+        (device, inode) = (status.st_dev, status.st_ino)
+    }
+
+    public init(_ path: String) throws(SystemError) {
+        try self.init(try Descriptor.open(path, O_RDONLY | O_NONBLOCK))
+    }
+}
+
 /// Moves the calling thread (for `CLONE_NEWPID`: its later children) into namespaces (setns(2)).
 ///
 /// - Parameters:

@@ -29,6 +29,12 @@ public func executablePath() throws(SystemError) -> String {
     try readLink("/proc/self/exe")
 }
 
+/// The environment this process was started with, as `NAME=value` strings.
+public func ownEnvironment() throws(SystemError) -> [String] {
+    let bytes = try Descriptor.open("/proc/self/environ", O_RDONLY).readToEnd()
+    return bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+}
+
 /// Where a symbolic link points.
 public func readLink(_ path: String) throws(SystemError) -> String {
     var buffer = [CChar](repeating: 0, count: 4096)

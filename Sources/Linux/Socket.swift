@@ -99,6 +99,18 @@ extension Descriptor {
             adopting: try checkRetrying("accept") { clinux_accept(raw) })
     }
 
+    /// Whether it waits for connections, and is none.
+    public func isListening() throws(SystemError) -> Bool { try option(SO_ACCEPTCONN) != 0 }
+
+    public func isStreamSocket() throws(SystemError) -> Bool { try option(SO_TYPE) == Int32(SOCK_STREAM.rawValue) }
+
+    private func option(_ name: Int32) throws(SystemError) -> Int32 {
+        var value: Int32 = 0
+        var size = socklen_t(MemoryLayout<Int32>.size)
+        try check(unsafe getsockopt(raw, SOL_SOCKET, name, &value, &size), "read socket option")
+        return value
+    }
+
     public func shutdown(_ direction: Direction) throws(SystemError) {
         let how: Int32 =
             switch direction {

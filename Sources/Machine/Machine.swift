@@ -12,6 +12,8 @@ public struct MachineConfiguration: Sendable {
     public var cpus: Int
     /// Guest RAM in bytes, a multiple of 4,096.
     public var memory: Int
+    /// Bytes plugged in once the guest goes on from a snapshot, a multiple of 2 MiB.
+    public var extraMemory = 0
     /// An ELF `vmlinux`.
     public var kernel: Descriptor
     /// Added to the kernel's command line.
@@ -33,6 +35,14 @@ public struct MachineConfiguration: Sendable {
         self.commandLine = commandLine
         self.softwareKVM = softwareKVM
         self.program = program
+    }
+
+    /// Where the memory is that is plugged in; as many bytes as Linux adds at a time.
+    func pluggable() throws -> (guestAddress: UInt64, count: Int)? {
+        guard extraMemory > 0 else { return nil }
+        let imageBytes = try image.map { Int(try $0.status().st_size) } ?? 0
+        let count = Int(MemoryBlocks.usable(UInt64(extraMemory)))
+        return (MemoryMap.pluggableAddress(ramBytes: memory, imageBytes: imageBytes), count)
     }
 
     public static let cpuRange = 1...16

@@ -35,10 +35,11 @@ struct MachineFrame {
         }
         let devices = try stage("make devices") { try makeDevices(image.map { (address, UInt64($0.count)) }) }
         var next = (address: address + UInt64(image?.count ?? 0), slot: UInt32(memory.regions.count + 1))
+        let limit = MemoryMap.pluggableAddress(ramBytes: configuration.memory, imageBytes: image?.count ?? 0)
         var transports: [MMIOTransport] = []
         for device in devices {
             let place = try stage("map shared memory of \(device.name)") {
-                try device.sharedMemory.map { try Self.map($0, &next, virtualMachine) }
+                try device.sharedMemory.map { try Self.map($0, &next, below: limit, virtualMachine) }
             }
             transports.append(try stage("attach devices") { try MMIOTransport(device, memory: memory, sharedMemoryAddress: place) })
         }
@@ -66,9 +67,10 @@ struct MachineFrame {
 
     /// Shows the guest a device's shared memory at the next boundary of a memory section.
     private static func map(
-        _ window: MappingWindow, _ next: inout (address: UInt64, slot: UInt32), _ virtualMachine: VirtualMachine
+        _ window: MappingWindow, _ next: inout (address: UInt64, slot: UInt32), below limit: UInt64, _ virtualMachine: VirtualMachine
     ) throws -> UInt64 {
         let address = MemoryMap.nextSection(next.address)
+        guard UInt64(window.count) <= limit, address <= limit - UInt64(window.count) else { throw SystemError("no room for it", .noSpace) }
         try virtualMachine.setMemoryRegion(slot: next.slot, guestAddress: address, mapping: window.mapping)
         next = (address + UInt64(window.count), next.slot + 1)
         return address

@@ -3,7 +3,7 @@
 ///     0x0000_0000  RAM, up to 3 GiB
 ///     0xc000_0000  hole: virtio-mmio, I/O APIC, local APIC
 ///     0x1_0000_0000  the rest of RAM, then the guest image (read-only),
-///                  then shared memory of devices
+///                  then shared memory of devices, then memory that is plugged in later
 public enum MemoryMap {
     /// End of low RAM when there is more than this: 3 GiB.
     public static let holeStart: UInt64 = 0xc000_0000
@@ -45,6 +45,15 @@ public enum MemoryMap {
     /// Where the guest image is mapped: above all RAM, on a 128 MiB boundary (a memory section of Linux).
     public static func imageAddress(ramBytes: Int) -> UInt64 {
         nextSection(highStart + UInt64(max(0, ramBytes - Int(holeStart))))
+    }
+
+    /// Most memory that can be plugged in.
+    public static let pluggableSize: UInt64 = 64 << 30
+
+    /// Where it goes: above the image and the shared memory of devices, which must be done within a GiB.
+    public static func pluggableAddress(ramBytes: Int, imageBytes: Int) -> UInt64 {
+        let gigabyte: UInt64 = 1 << 30
+        return ((imageAddress(ramBytes: ramBytes) + UInt64(max(0, imageBytes))) / gigabyte + 2) * gigabyte
     }
 
     /// The first 128 MiB boundary from `address` on. Addresses here are the VMM's own, far below the end of their range.

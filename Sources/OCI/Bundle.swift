@@ -6,16 +6,22 @@ public struct Bundle: Sendable {
     /// Absolute path.
     public let path: String
     public let spec: Spec
+    /// The configuration's name, from the bundle on.
+    public private(set) var config = Self.configName
     /// The file as it was written, with what ``spec`` has no field for.
     public let document: JSON.Value
+
+    public static let configName = "config.json"
 
     /// Real configs are below 100 KiB, and a spec must fit the agent's 4 MiB messages.
     public static let configLimit = 2 << 20
 
-    /// Reads `path`/config.json. ``Spec/validate(inContext:)`` is the caller's next step.
-    public static func load(_ path: String) throws(BundleError) -> Bundle {
+    /// Reads `path`/config.json, or what takes its place. ``Spec/validate(inContext:)`` is the caller's next step.
+    ///
+    /// - Parameter config: absolute, or from the bundle on.
+    public static func load(_ path: String, config: String = configName) throws(BundleError) -> Bundle {
         let directory = absolute(path)
-        let file = directory + "/config.json"
+        let file = config.hasPrefix("/") ? config : "\(directory)/\(config)"
         do throws(SystemError) {
             _ = try Descriptor.open(directory, O_RDONLY | O_DIRECTORY)
         } catch {
@@ -24,7 +30,7 @@ public struct Bundle: Sendable {
         }
         let document = try readFile(file, limit: configLimit)
         do throws(JSON.Error) {
-            return Bundle(path: directory, spec: try JSON.decode(from: document), document: document)
+            return Bundle(path: directory, spec: try JSON.decode(from: document), config: config, document: document)
         } catch {
             throw BundleError(file: file, .malformed, error.description)
         }
@@ -59,13 +65,14 @@ public struct Bundle: Sendable {
 
     /// The root file system: an absolute path of a directory.
     public func rootfs() throws(BundleError) -> String {
-        guard let root = spec.root else { throw BundleError(file: path + "/config.json", .malformed, "root: missing") }
+        let file = config.hasPrefix("/") ? config : "\(path)/\(config)"
+        guard let root = spec.root else { throw BundleError(file: file, .malformed, "root: missing") }
         let rootfs = root.path.hasPrefix("/") ? root.path : path + "/" + root.path
         do throws(SystemError) {
             _ = try Descriptor.open(rootfs, O_RDONLY | O_DIRECTORY)
             return rootfs
         } catch {
-            throw BundleError(file: path + "/config.json", .unreadable(error.errno), "root.path: \(rootfs): \(error.errno)")
+            throw BundleError(file: file, .unreadable(error.errno), "root.path: \(rootfs): \(error.errno)")
         }
     }
 

@@ -45,9 +45,8 @@ public final class ClientCore {
             return nil
         }
         let stream = nextStream
-        do {
-            send(Frame(stream: stream, kind: .request, payload: try encode(method, request, timeout)).encoded)
-        } catch {
+        let frame: [UInt8]
+        do { frame = Frame(stream: stream, kind: .request, payload: try encode(method, request, timeout)).encoded } catch {
             complete(.failure(error))
             return nil
         }
@@ -56,7 +55,9 @@ public final class ClientCore {
         calls[stream] = Call(responseLimit: method.responseLimit) { result in
             complete(result.flatMap { Self.decode(method, $0) })
         }
-        return stream
+        // Last: sending may find the connection gone, which fails every call there is.
+        send(frame)
+        return calls[stream] == nil ? nil : stream
     }
 
     /// Fails a call now; its answer is dropped when it comes.

@@ -5,17 +5,21 @@ import Machine
 /// The host's control socket (SOCK_SEQPACKET, a text message a packet) and the thread that answers it.
 ///
 /// Requests are `share NAME ro|rw [auto|always [mapped]]` with a descriptor beside it, `unshare NAME`, `snapshot` with a
-/// directory's descriptor beside it, `pause`, `resume`, `stop` and `metrics`. Each is answered in order by `ok[ TEXT]`
+/// directory's descriptor beside it, and perhaps that of a snapshot to save only the difference to, `network ADDRESS MTU` with a
+/// tap's (answered by the number of the device on the bus), `plugged`, which waits until the guest has all its memory, `pause`,
+/// `resume`, `stop` and `metrics`. Each is answered in order by `ok[ TEXT]`
 /// or `error TEXT`. Events go out unasked. When the host's end closes, the machine ends.
 final class ControlSocket: Sendable {
     /// What a request acts on.
     struct Actions: Sendable {
         var share: @Sendable (_ name: String, _ root: Descriptor, _ mode: ShareMode) throws -> Void
+        var connect: @Sendable (_ tap: Descriptor, _ address: MACAddress, _ mtu: UInt16) throws -> Int
         var unshare: @Sendable (_ name: String) throws -> Void
+        var waitForMemory: @Sendable () -> Bool
         var pause: @Sendable () -> Void
         var resume: @Sendable () -> Void
         var stop: @Sendable () -> Void
-        var snapshot: @Sendable (_ directory: Descriptor) throws -> Void
+        var snapshot: @Sendable (_ directory: Descriptor, _ base: Descriptor?) throws -> Void
         var metrics: @Sendable () -> String
     }
 
@@ -99,13 +103,20 @@ final class ControlSocket: Sendable {
             guard let mode = ShareMode(words[2...]) else { throw RequestError(description: "share: \(ShareMode.usage)") }
             guard descriptors.count == 1 else { throw RequestError(description: "share: one descriptor is needed") }
             try actions.share(words[1], descriptors[0], mode)
+        case ("network", 3):
+            guard let address = MACAddress(words[1]), let mtu = UInt16(words[2]), descriptors.count == 1 else {
+                throw RequestError(description: "network: an Ethernet address, an MTU and one descriptor are needed")
+            }
+            return "\(try actions.connect(descriptors[0], address, mtu))"
         case ("unshare", 2): try actions.unshare(words[1])
+        case ("plugged", 1):
+            guard actions.waitForMemory() else { throw RequestError(description: "the guest does not plug in its memory") }
         case ("pause", 1): actions.pause()
         case ("resume", 1): actions.resume()
         case ("stop", 1): break
         case ("snapshot", 1):
-            guard descriptors.count == 1 else { throw RequestError(description: "snapshot: one descriptor is needed") }
-            try actions.snapshot(descriptors[0])
+            guard (1...2).contains(descriptors.count) else { throw RequestError(description: "snapshot: one descriptor or two are needed") }
+            try actions.snapshot(descriptors[0], descriptors.count == 2 ? descriptors[1] : nil)
         case ("metrics", 1): return actions.metrics()
         default: throw RequestError(description: "unknown request: \(request)")
         }

@@ -1,6 +1,7 @@
 import FUSE
 import Linux
 import Machine
+import Synchronization
 import Virtio
 
 /// The devices a machine gets, in bus order, and what they count.
@@ -11,9 +12,22 @@ final class Devices: Sendable {
     private let entropy = EntropyDevice()
     private let vsock: VsockDevice?
     private let fileSystem: FileSystemDevice
+    /// Not where KVM interprets the guest: there adding 128 MiB takes over a second, each time, and a template of the size once.
+    private let memory: MemoryDevice?
+    /// Slots for network interfaces, empty at first.
+    private let networks: [NetworkDevice]
+    /// Where the first of them is on the bus.
+    private let firstNetwork = Mutex(0)
+
+    /// An empty one costs a boot a word of the kernel's command line.
+    private static let networkSlots = 4
+    /// Each buffer that a driver fills the queue with takes it 400 instructions; the largest frame takes 43 of them.
+    private static let networkQueueOnSoftwareKVM: UInt16 = 128
 
     /// What the guest's kernel and agent may write to the host's disk.
     private static let consoleBudget = 1 << 20
+    /// How long a guest may take to plug in its memory.
+    private static let memoryPatience: UInt64 = 10_000_000_000
     private static let guestCID: UInt32 = 3
     private static let tag = "microvm"
 
@@ -33,6 +47,14 @@ final class Devices: Sendable {
         vsock = options.vsock.map {
             VsockDevice(guestCID: Self.guestCID, listener: $0, path: options.vsockPath, restored: options.restore != nil)
         }
+        memory = try options.image.flatMap { image in
+            guard !softwareKVM else { return nil }
+            let address = MemoryMap.pluggableAddress(ramBytes: options.memory, imageBytes: Int(try image.status().st_size))
+            return try MemoryDevice(address: address, regionSize: MemoryMap.pluggableSize, requested: UInt64(options.extraMemory))
+        }
+        guard memory != nil || options.extraMemory == 0 else { throw SystemError("--extra-memory: not without an image, or where KVM interprets the guest", .notSupported) }
+        let queueSize = softwareKVM ? Self.networkQueueOnSoftwareKVM : NetworkDevice.largestQueue
+        networks = try (0..<Self.networkSlots).map { _ in try NetworkDevice(queueSize: queueSize) }
         for item in options.shares { try share(item.name, item.root, item.mode) }
     }
 
@@ -40,11 +62,31 @@ final class Devices: Sendable {
         try shares.add(name, root: root, readOnly: mode.readOnly, cache: mode.cache, isMapped: mode.isMapped)
     }
 
+    /// Connects the next network device that is not, and plugs it in.
+    ///
+    /// - Returns: where it is on the bus.
+    func connect(_ tap: Descriptor, _ address: MACAddress, _ mtu: UInt16) throws -> Int {
+        let link = try NetworkLink(frames: tap, address: address, mtu: mtu) { features throws(SystemError) in
+            try Tap.accept(Tap.Offloads(features), from: tap)
+        }
+        let index = [true, false].lazy.compactMap { known in self.networks.firstIndex { $0.canTake(link, known: known) } }.first
+        guard let index else {
+            throw SystemError("a machine has \(Self.networkSlots) network interfaces at most", .noSpace)
+        }
+        try networks[index].connect(link)
+        return firstNetwork.withLock { $0 } + index
+    }
+
+    /// Whether the guest has all its memory; waits for that a while.
+    func waitForMemory() -> Bool { memory?.waitUntilComplete(atMost: Self.memoryPatience) ?? true }
+
     /// - Parameter image: where in guest memory the root file system is mapped.
     func list(image: (address: UInt64, count: UInt64)?) -> [any VirtioDevice] {
         let pmem = image.map { PmemDevice(address: $0.address, count: $0.count) }
-        let all: [(any VirtioDevice)?] = [pmem, console, vsock, fileSystem, entropy]
-        return all.compactMap { $0 }
+        let all: [(any VirtioDevice)?] = [pmem, console, vsock, fileSystem, entropy, memory]
+        let others = all.compactMap { $0 }
+        firstNetwork.withLock { $0 = others.count }
+        return others + networks
     }
 
     /// `name=value` words.
@@ -52,6 +94,17 @@ final class Devices: Sendable {
         var words = [("entropy.bytes", entropy.metrics.bytes.value), ("entropy.pauses", entropy.metrics.pauses.value)]
         words += [("fs.requests", fileSystem.metrics.requests.value), ("fs.slow", fileSystem.metrics.slowRequests.value)]
         if let console { words += [("console.bytes", console.metrics.bytes.value)] }
+        for (index, network) in networks.enumerated() where network.isPlugged {
+            let metrics = network.metrics
+            words += [
+                ("net\(index).frames-from-guest", metrics.framesFromGuest.value), ("net\(index).bytes-from-guest", metrics.bytesFromGuest.value),
+                ("net\(index).frames-to-guest", metrics.framesToGuest.value), ("net\(index).bytes-to-guest", metrics.bytesToGuest.value),
+                ("net\(index).dropped", metrics.dropped.value), ("net\(index).spoofed", metrics.spoofed.value),
+                ("net\(index).truncated", metrics.truncated.value), ("net\(index).stalls", metrics.stalls.value),
+                ("net\(index).blocked", metrics.blocked.value),
+            ]
+        }
+        if let memory { words += [("memory.plugged", memory.plugged), ("memory.refused", memory.metrics.refused.value)] }
         if let metrics = vsock?.metrics {
             words += [
                 ("vsock.packets-from-guest", metrics.packetsFromGuest.value), ("vsock.bytes-from-guest", metrics.bytesFromGuest.value),
@@ -61,5 +114,18 @@ final class Devices: Sendable {
             ]
         }
         return words.map { "\($0.0)=\($0.1)" }.joined(separator: " ")
+    }
+}
+
+extension Tap.Offloads {
+    /// What a driver with these features finishes itself.
+    fileprivate init(_ features: UInt64) {
+        let all: [(feature: UInt64, offload: Tap.Offloads)] = [
+            (NetworkFeature.guestChecksum, .checksum), (NetworkFeature.guestSegments4, .segments4), (NetworkFeature.guestSegments6, .segments6),
+            (NetworkFeature.guestCongestion, .congestion),
+        ]
+        self = all.reduce(into: []) { offloads, pair in if features & pair.feature != 0 { offloads.insert(pair.offload) } }
+        // The kernel refuses segments without checksums.
+        if !contains(.checksum) { self = [] }
     }
 }

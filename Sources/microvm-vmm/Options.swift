@@ -1,6 +1,7 @@
 import FUSE
 import Linux
 import Machine
+import Virtio
 
 /// What `microvm` tells its VMM: numbers and inherited descriptors, never a path a tenant chose.
 ///
@@ -9,6 +10,7 @@ import Machine
 struct Options {
     var cpus = 1
     var memory = 128 << 20
+    var extraMemory = 0
     var kernel: Descriptor?
     var image: Descriptor?
     var commandLine = ""
@@ -25,6 +27,8 @@ struct Options {
     var profile: Descriptor?
     /// A snapshot to go on from.
     var restore: Descriptor?
+    /// The snapshot that one was saved against.
+    var base: Descriptor?
     /// A snapshot to read and check, and nothing else.
     var verify: Descriptor?
 
@@ -35,6 +39,7 @@ struct Options {
 
           --cpus N             vCPUs, 1 to 16
           --memory BYTES       guest RAM
+          --extra-memory BYTES with --restore-fd: more RAM, a multiple of 2 MiB, that the guest plugs in when it goes on
           --kernel-fd FD       an ELF vmlinux
           --image-fd FD        the guest's root file system (EROFS), mapped read-only
           --cmdline TEXT       added to the kernel's command line
@@ -52,6 +57,7 @@ struct Options {
                                nanoseconds and addresses in hexadecimal, the innermost first
           --restore-fd FD      go on from the snapshot in this directory instead of booting; everything else must be as
                                it was given to the machine that was saved, but for sockets, shares and the console
+          --base-fd FD         the snapshot it was saved against, if it was
           --verify-fd FD       only read the snapshot in this directory whole and hold it against its checksums
           --kill-with-parent   die when the parent does
           --jail               give up every right not needed: namespaces, an empty root or DIRECTORY-FD's as root,
@@ -81,6 +87,7 @@ struct Options {
             switch flag {
             case "--cpus": cpus = try number(flag, value, MachineConfiguration.cpuRange)
             case "--memory": memory = try number(flag, value, MachineConfiguration.memoryRange)
+            case "--extra-memory": extraMemory = try number(flag, value, 0...Int(MemoryMap.pluggableSize))
             case "--kernel-fd": kernel = try descriptor(flag, value)
             case "--image-fd": image = try descriptor(flag, value)
             case "--cmdline": commandLine = value
@@ -91,6 +98,7 @@ struct Options {
             case "--directory-fd": directory = try descriptor(flag, value)
             case "--share": shares.append(try share(flag, value))
             case "--restore-fd": restore = try descriptor(flag, value)
+            case "--base-fd": base = try descriptor(flag, value)
             case "--verify-fd": verify = try descriptor(flag, value)
             case "--profile-fd": profile = try descriptor(flag, value)
             case "--host-kind":
@@ -98,6 +106,9 @@ struct Options {
                 softwareKVM = value == "software"
             default: throw UsageError(description: "\(flag): no such flag")
             }
+        }
+        guard extraMemory % Int(MemoryBlocks.size) == 0, extraMemory == 0 || restore != nil else {
+            throw UsageError(description: "--extra-memory: a multiple of 2 MiB, with --restore-fd")
         }
         guard memory % 4096 == 0 else { throw UsageError(description: "--memory: \(memory) is no multiple of 4096") }
     }
@@ -108,6 +119,7 @@ struct Options {
         kernel = nil
         image = nil
         restore = nil
+        base = nil
     }
 }
 

@@ -28,14 +28,15 @@ struct VMM {
             : try Devices(options, softwareKVM: softwareKVM)
         if options.killWithParent { try dieWithParent() }
         times.jailed = monotonicNanoseconds()
-        let configuration = MachineConfiguration(
+        var configuration = MachineConfiguration(
             cpus: options.cpus, memory: options.memory, kernel: kernel, image: options.image, commandLine: options.commandLine,
             softwareKVM: softwareKVM, program: program)
+        configuration.extraMemory = options.extraMemory
         let serialOutput: @Sendable (UInt8) -> Void = { devices.log?.append([$0]) }
         let machine =
             if let snapshot = options.restore {
                 try Machine(
-                    restoring: snapshot, configuration, system: system, devices: { devices.list(image: $0) }, serialOutput: serialOutput)
+                    restoring: snapshot, base: options.base, configuration, system: system, devices: { devices.list(image: $0) }, serialOutput: serialOutput)
             } else {
                 try Machine(configuration, system: system, devices: { devices.list(image: $0) }, serialOutput: serialOutput)
             }
@@ -47,9 +48,10 @@ struct VMM {
             try ControlSocket(
                 socket,
                 .init(
-                    share: { try devices.share($0, $1, $2) }, unshare: { try devices.shares.remove($0) },
+                    share: { try devices.share($0, $1, $2) }, connect: { try devices.connect($0, $1, $2) }, unshare: { try devices.shares.remove($0) },
+                    waitForMemory: devices.waitForMemory,
                     pause: { machine.pause() }, resume: { machine.resume() }, stop: { machine.stop() },
-                    snapshot: { try machine.save(to: $0) },
+                    snapshot: { try machine.save(to: $0, since: $1) },
                     metrics: { devices.metrics + machine.kvmCounters.map { " kvm.\($0.name)=\($0.value)" }.joined() }))
         }
     }

@@ -30,14 +30,15 @@ enum CommandLineArguments {
 
     /// Options of runc's, which its parser takes with one dash as well, and engines write so: `-no-subreaper`.
     private static let flags: Set = [
-        "all", "debug", "detach", "force", "help", "ignore-paused", "keep", "no-new-keyring", "no-new-privs", "no-pivot", "no-subreaper", "quiet",
-        "stats", "systemd-cgroup", "tty", "version",
+        "all", "auto-dedup", "debug", "detach", "ext-unix-sk", "file-locks", "force", "help", "ignore-paused", "keep", "lazy-pages", "leave-running",
+        "link-remap", "no-new-keyring", "no-new-privs", "no-pivot", "no-subreaper", "pre-dump", "quiet", "shell-job",
+        "stats", "stop", "systemd-cgroup", "tcp-established", "tcp-skip-in-flight", "tty", "version",
     ]
     private static let valued: Set = [
-        "additional-gids", "apparmor", "blkio-weight", "bundle", "cap", "cgroup", "cgroup-manager", "console-socket", "cpu-period", "cpu-quota",
-        "cpu-rt-period", "cpu-rt-runtime", "cpu-share", "cpuset-cpus", "cpuset-mems", "criu", "cwd", "env", "format", "interval", "log", "log-format",
-        "memory", "memory-reservation", "memory-swap", "pid-file", "pids-limit", "preserve-fds", "process", "process-label", "resources", "root",
-        "rootless", "user",
+        "additional-gids", "apparmor", "blkio-weight", "bundle", "cap", "cgroup", "cgroup-manager", "config", "console-socket", "cpu-period", "cpu-quota",
+        "cpu-rt-period", "cpu-rt-runtime", "cpu-share", "cpuset-cpus", "cpuset-mems", "criu", "cwd", "empty-ns", "env", "format", "id", "image-path", "interval", "log", "log-format",
+        "manage-cgroups-mode", "memory", "memory-reservation", "memory-swap", "page-server", "parent", "parent-path", "pid-file", "pids-limit", "preserve-fds",
+        "process", "process-label", "resources", "root", "rootless", "status-fd", "user", "work-path",
     ]
     /// In `exec`; elsewhere some of these are flags.
     private static let valuedLetters: Set = ["-u", "-e", "-p", "-c", "-g"]

@@ -9,8 +9,8 @@ struct Microvm: ParsableCommand {
         version: Version.text,
         subcommands: [
             Run.self, Create.self, Start.self, StateCommand.self, Kill.self, Delete.self, Exec.self, List.self, PS.self,
-            Pause.self, Resume.self, Update.self, Events.self, CheckCommand.self, ExplainCommand.self, WhyCommand.self, BootProfileCommand.self,
-            TemplateCommand.self, InstallCommand.self, SpecCommand.self, FeaturesCommand.self, VersionCommand.self, Checkpoint.self, Restore.self, Monitor.self, StandInCommand.self,
+            Pause.self, Resume.self, Snapshot.self, Restore.self, Update.self, Events.self, CheckCommand.self, ExplainCommand.self, WhyCommand.self, BootProfileCommand.self,
+            TemplateCommand.self, InstallCommand.self, SpecCommand.self, FeaturesCommand.self, VersionCommand.self, Checkpoint.self, Monitor.self, StandInCommand.self,
             ExecMonitor.self,
         ])
 
@@ -23,7 +23,7 @@ struct Microvm: ParsableCommand {
             exit(withError: error)
         }
         do {
-            if let command = command as? any RuntimeCommand { try Log.configure(command.globals, silent: command is Monitor) }
+            if let command = command as? any RuntimeCommand { try Log.configure(command.globals, silent: command is Monitor || command is ExecMonitor) }
             try command.run()
         } catch let error where error is ExitCode || error is CleanExit || error is ValidationError {
             exit(withError: error)

@@ -250,6 +250,27 @@ extension RealContainers {
             #expect(status.st_uid == 100_000)
         }
 
+        @Test("devices of a user namespace, and those outside of /dev, are the spec's: kind, numbers, owner and mode")
+        func shownDevices() throws {
+            chown(machine.root, 100_000, 100_000)
+            for isUser in [true, false] {
+                let text = try run("stat -c '%n %F %t,%T %u:%g %a' /dev/foo /sub/foo; head -c 3 /dev/zero | wc -c; ls -a /dev | grep -c devices || true") {
+                    $0.linux?.devices = ["/dev/foo", "/sub/foo"].map { LinuxDevice(path: $0, type: .block, major: 1, minor: 5) }
+                    for index in 0..<2 {
+                        $0.linux?.devices[index].fileMode = 0o640
+                        $0.linux?.devices[index].uid = 10
+                        $0.linux?.devices[index].gid = 11
+                    }
+                    guard isUser else { return }
+                    $0.linux?.namespaces.append(LinuxNamespace(type: .user))
+                    $0.linux?.uidMappings = [LinuxIDMapping(containerID: 0, hostID: 100_000, size: 65536)]
+                    $0.linux?.gidMappings = [LinuxIDMapping(containerID: 0, hostID: 100_000, size: 65536)]
+                }
+                #expect(text == ["/dev/foo", "/sub/foo"].map { "\($0) block special file 1,5 10:11 640\n" }.joined() + "3\n0\n")
+            }
+            #expect(try Descriptor.open("/dev", O_RDONLY | O_DIRECTORY).entryNames().contains { $0.hasPrefix(".devices-") } == false)
+        }
+
         @Test("a user namespace without a network of its own is shown the machine's sysfs, with the mount's options")
         func sharedNetwork() throws {
             chown(machine.root, 100_000, 100_000)

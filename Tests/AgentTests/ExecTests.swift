@@ -53,6 +53,55 @@ extension RealContainers {
             try machine.end("c")
         }
 
+        @Test("an exec can be in a cgroup below the container's, if there is one, and in no other")
+        func cgroupBelow() throws {
+            try machine.sleeper("c") { $0.mounts = $0.mounts.map { $0.type == "cgroup" ? Mount(destination: $0.destination, type: "cgroup", source: "cgroup") : $0 } }
+            for (index, wanted) in ["/", "below/../below/"].enumerated() {
+                let out = try machine.stream()
+                _ = try machine.exec("c", "e\(index)", process("grep ^0:: /proc/self/cgroup; mkdir -p /sys/fs/cgroup/below"), stdout: out.id, cgroup: wanted)
+                #expect(try machine.readToEnd(out.end) == ["0::/\n", "0::/below\n"][index])
+            }
+            expectStatus(.invalidArgument) { _ = try machine.exec("c", "e", process("true"), cgroup: "below/../..") }
+            expectStatus(.failedPrecondition) { _ = try machine.exec("c", "e", process("true"), cgroup: "missing") }
+            try machine.end("c")
+        }
+
+        @Test("what the host passes has the numbers it was given, and nothing else is open", arguments: [true, false])
+        func passed(isExec: Bool) throws {
+            let (out, source, sink, connection) = (try machine.stream(), try machine.stream(), try machine.stream(), try machine.stream())
+            let passed: [PassedDescriptor] = [
+                .with { $0.number = 5; $0.reading = source.id }, .with { $0.number = 3; $0.writing = sink.id },
+                .with { $0.number = 9; $0.socket = connection.id }, .with { $0.number = 4; $0.device = "null" },
+            ]
+            // 6 is the directory that is being read.
+            let wanted = process("cd /proc/$$/fd; echo *; cat <&5 >&3; read line <&9; echo got $line >&9; echo x >&4; cat /dev/fd/5")
+            if isExec {
+                try machine.sleeper("c")
+                _ = try machine.exec("c", "e", wanted, stdout: out.id, passed: passed)
+            } else {
+                var spec = machine.spec()
+                spec.process = wanted
+                _ = try machine.create("c", spec, stdout: out.id, passed: passed)
+                try machine.start("c")
+            }
+            try source.end.writeAll("carried")
+            try source.end.shutdown(.writing)
+            try connection.end.writeAll("line\n")
+            #expect(try machine.readToEnd(sink.end) == "carried")
+            #expect(try machine.readToEnd(connection.end) == "got line\n")
+            #expect(try machine.readToEnd(out.end) == "0 1 2 3 4 5 6 9\n")
+            #expect(try machine.wait("c", exec: isExec ? "e" : "").exitStatus == 0)
+            if isExec { try machine.end("c") } else { try machine.delete("c") }
+        }
+
+        @Test("passed descriptors that would hide a standard stream, or each other, are refused", arguments: [[2], [3, 3], [5000]])
+        func badNumbers(numbers: [UInt32]) throws {
+            try machine.sleeper("c")
+            let passed: [PassedDescriptor] = numbers.map { number in .with { $0.number = number; $0.device = "null" } }
+            expectStatus(.invalidArgument) { _ = try machine.exec("c", "e", process("true"), passed: passed) }
+            try machine.end("c")
+        }
+
         @Test("standard input reaches the process, and its end too")
         func input() throws {
             try machine.sleeper("c")
@@ -202,6 +251,23 @@ extension RealContainers {
                 #expect(try machine.readToEnd(out.end) == "\(number)\n")
                 #expect(try machine.wait("c", exec: "e\(number)").exitStatus == UInt32(number))
             }
+            try machine.end("c")
+        }
+
+        @Test("its end tells how much it has written, read or not, whoever else holds its streams")
+        func outputCounts() throws {
+            try machine.sleeper("c")
+            let (out, errors) = (try machine.stream(), try machine.stream())
+            _ = try machine.exec("c", "e", process("sleep 1000 & echo hello; echo bad >&2"), stdout: out.id, stderr: errors.id)
+            let end = try machine.wait("c", exec: "e")
+            #expect(end.hasOutput)
+            #expect(end.output.stdout == 6)
+            #expect(end.output.stderr == 4)
+            // More than a connection takes before somebody reads.
+            let large = try machine.stream()
+            _ = try machine.exec("c", "f", process("head -c 60000 /dev/zero; true"), stdout: large.id)
+            #expect(try machine.wait("c", exec: "f").output.stdout == 60000)
+            #expect(try machine.readToEnd(large.end).utf8.count == 60000)
             try machine.end("c")
         }
 

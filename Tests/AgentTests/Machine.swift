@@ -143,14 +143,16 @@ final class Machine {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    func create(_ id: String, _ spec: Spec, stdin: UInt64 = 0, stdout: UInt64 = 0, stderr: UInt64 = 0) throws -> UInt32 {
+    func create(
+        _ id: String, _ spec: Spec, stdin: UInt64 = 0, stdout: UInt64 = 0, stderr: UInt64 = 0, passed: [PassedDescriptor] = []
+    ) throws -> UInt32 {
         if Containers.isValid(id) { created.insert(id) }
         return try call(
             AgentMethods.createContainer,
             .with {
                 $0.containerID = id
                 $0.spec = .init((try? JSON.encode(spec))?.utf8 ?? "".utf8)
-                $0.streams = .with { $0.stdin = stdin; $0.stdout = stdout; $0.stderr = stderr }
+                $0.streams = .with { $0.stdin = stdin; $0.stdout = stdout; $0.stderr = stderr; $0.passed = passed }
             }
         ).pid
     }
@@ -164,14 +166,18 @@ final class Machine {
         _ = try call(AgentMethods.signal, .with { $0.containerID = id; $0.execID = exec; $0.signal = UInt32(signal); $0.all = all })
     }
 
-    func exec(_ id: String, _ execID: String, _ process: OCI.Process, stdin: UInt64 = 0, stdout: UInt64 = 0, stderr: UInt64 = 0) throws -> UInt32 {
+    func exec(
+        _ id: String, _ execID: String, _ process: OCI.Process, stdin: UInt64 = 0, stdout: UInt64 = 0, stderr: UInt64 = 0, passed: [PassedDescriptor] = [],
+        cgroup: String = ""
+    ) throws -> UInt32 {
         try call(
             AgentMethods.exec,
             .with {
                 $0.containerID = id
                 $0.execID = execID
+                $0.cgroup = cgroup
                 $0.process = .init((try? JSON.encode(process))?.utf8 ?? "".utf8)
-                $0.streams = .with { $0.stdin = stdin; $0.stdout = stdout; $0.stderr = stderr }
+                $0.streams = .with { $0.stdin = stdin; $0.stdout = stdout; $0.stderr = stderr; $0.passed = passed }
             }
         ).pid
     }

@@ -92,13 +92,18 @@ final class TestHost {
     private var commands = 0
 
     /// Starts `microvm` with the test's state root; machine options are added to commands that make machines.
-    func start(_ arguments: [String], fault: String = "", input: Descriptor? = nil, output: Descriptor? = nil) throws -> Running {
+    func start(
+        _ arguments: [String], fault: String = "", input: Descriptor? = nil, output: Descriptor? = nil, errors: Descriptor? = nil, inherited: [Descriptor] = [],
+        environment: [String] = []
+    ) throws -> Running {
         commands += 1
         let files = ["out", "err"].map { "\(path)/\(commands).\($0)" }
         var options = ChildProcess.Options()
+        options.inherited = inherited
+        options.environment = environment
         options.standardInput = input
         options.standardOutput = try output ?? Descriptor.open(files[0], O_WRONLY | O_CREAT | O_APPEND, mode: 0o644)
-        options.standardError = try Descriptor.open(files[1], O_WRONLY | O_CREAT | O_APPEND, mode: 0o644)
+        options.standardError = try errors ?? Descriptor.open(files[1], O_WRONLY | O_CREAT | O_APPEND, mode: 0o644)
         var line = ["microvm", "--root", state] + arguments.prefix(1)
         if ["run", "create"].contains(arguments.first) {
             line += ["--vmm", "\(programs)/fake-vmm", "--kernel", "/bin/sh", "--image", "/bin/sh", "--host-kind", "hardware", "--cold"]

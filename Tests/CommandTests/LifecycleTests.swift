@@ -26,6 +26,8 @@ struct LifecycleTests {
         #expect(try host.pid("c") == 0)
         #expect(try host.machines() == [])
         #expect(try host.microvm("kill", "c", "9").errors.contains("container not running"))
+        #expect(try host.microvm("kill", "--all", "c", "9").status == 0)
+        #expect(try host.microvm("kill", "--all", "c", "0").status == 0)
         #expect(try host.microvm("start", "c").errors.contains("cannot start a container that has stopped"))
         #expect(try host.microvm("delete", "c").status == 0)
         #expect(host.leftovers == [])
@@ -40,7 +42,10 @@ struct LifecycleTests {
         }
         #expect(try host.microvm("exec", "nobody", "true").status == 255)
         #expect(try host.microvm("delete", "--force", "nobody").status == 0)
-        #expect(try host.microvm("checkpoint", "--image-path", "/x", "nobody").errors.contains("not supported"))
+        #expect(try host.microvm("checkpoint", "--image-path", "/x", "nobody").errors.contains("does not exist"))
+        #expect(try host.microvm("checkpoint", "--lazy-pages", "nobody").errors.contains("--lazy-pages is not supported"))
+        #expect(try host.microvm("snapshot", "nobody", "/x").status == 1)
+        #expect(try host.microvm("restore", host.path + "/none").status == 66)
         #expect(try host.microvm("list", "--format", "json").output == "null")
     }
 
@@ -186,11 +191,44 @@ struct LifecycleTests {
         #expect(try host.microvm("delete", "c").status == 0)
     }
 
+    @Test("what a detached container closes is closed on the host, and it goes on", arguments: [["run", "--detach"], ["create"], ["exec", "--detach"]])
+    func closedStreams(command: [String]) throws {
+        let script = "echo said; exec </dev/null >/dev/null 2>&1; sleep 1000"
+        let isExec = command[0] == "exec"
+        try host.script(isExec ? "sleep 1000" : script)
+        if isExec { #expect(try host.microvm("run", "--detach", "--bundle", host.bundle, "c").status == 0) }
+        let reading, feeding: Descriptor
+        do {
+            let (input, output) = (try Descriptor.pipe(), try Descriptor.pipe())
+            (reading, feeding) = (output.reading, input.writing)
+            let arguments = isExec ? ["c", "/bin/sh", "-c", script] : ["--bundle", host.bundle, "c"]
+            let running = try host.start(command + arguments, input: input.reading, output: output.writing, errors: output.writing)
+            #expect(try running.wait().status == 0)
+        }
+        if command == ["create"] { #expect(try host.microvm("start", "c").status == 0) }
+        var said: [UInt8] = []
+        var part: [UInt8]
+        repeat {
+            try #require(try reading.waitReadable(atMost: 10_000_000_000))
+            part = try reading.read(upTo: 100)
+            said += part
+        } while !part.isEmpty
+        #expect(String(decoding: said, as: UTF8.self) == "said\n")
+        ignoreBrokenPipes()
+        try eventually("no reader of the input") { (try? feeding.writeAll([1])) == nil }
+        #expect(try host.status("c") == "running")
+        #expect(try host.microvm("delete", "--force", "c").status == 0)
+    }
+
     @Test("state of another version, or damaged, is refused and still can be deleted by force")
     func damagedState() throws {
         #expect(try host.microvm("create", "--bundle", host.bundle, "c").status == 0)
+        struct Record: Decodable { let monitor: Int32 }
+        let monitor = try (JSON.decode(from: Array(host.read("state/c/state.json").utf8)) as Record).monitor
         kill(try host.pid("c"), SIGKILL)
         try eventually("no machine") { try host.machines().isEmpty }
+        // It writes the state once more before it ends.
+        try eventually("no monitor") { access("/proc/\(monitor)", F_OK) != 0 }
         try host.write("state/c/state.json", "{\"version\":")
         #expect(try host.microvm("state", "c").status == 1)
         #expect(try host.microvm("list", "-q").output == "")

@@ -18,6 +18,25 @@ struct RunTests {
         #expect(try host.machines() == [])
     }
 
+    @Test("the configuration can have another name", arguments: ["--config", "-f"])
+    func otherConfiguration(option: String) throws {
+        try host.script("exit 6")
+        try #require(rename("\(host.bundle)/config.json", "\(host.bundle)/other.json") == 0)
+        #expect(try host.microvm("run", option, "other.json", host.bundle).status == 6)
+        #expect(try host.microvm("run", option, "\(host.bundle)/other.json", host.bundle).status == 6)
+        #expect(try host.microvm("run", option, "no.json", host.bundle).errors.contains("no.json: no such file"))
+    }
+
+    @Test("a working directory that is missing is made, in a read-only root file system too")
+    func workingDirectory() throws {
+        try host.script("pwd") {
+            $0.root?.readonly = true
+            $0.process?.cwd = "/made/deep"
+        }
+        #expect(try host.microvm("run", host.bundle).status == 0)
+        #expect(access("\(host.bundle)/rootfs/made/deep", F_OK) == 0)
+    }
+
     @Test("an end by signal is 128 and the signal")
     func signalled() throws {
         try host.script("kill -9 $$")
@@ -68,7 +87,7 @@ struct RunTests {
             (["run", "--memory", "8M", "BUNDLE"], 64, "--memory"),
             (["run", "--memory", "lots", "BUNDLE"], 64, "--memory"),
             (["run", "--cpus", "17", "BUNDLE"], 64, "--cpus"),
-            (["run", "--preserve-fds", "1", "BUNDLE"], 64, "--preserve-fds"),
+            (["run", "--preserve-fds=-1", "BUNDLE"], 64, "--preserve-fds"),
             (["run", "--console-socket", "/s", "BUNDLE"], 65, "console socket"),
             (["run", "--pid-file", "/no/dir/pid", "BUNDLE"], 66, "--pid-file"),
             (["run", "-b", "BUNDLE", "a/b"], 64, "a/b"),
@@ -104,7 +123,7 @@ struct RunTests {
             $0.mounts.append(Mount(destination: "/b", source: host.path + "/file", options: ["bind", "ro"]))
         }
         let ended = try host.microvm("run", "--cpus", "3", "--memory", "64M", host.bundle)
-        #expect(ended.output == "rootfs:ro:auto:mapped mount7:rw mount8:ro\n3 67108864\n")
+        #expect(ended.output == "rootfs:ro:auto:mapped mount7:rw:auto mount8:ro:auto\n3 67108864\n")
     }
 
     @Test("signals go to the container, whose answer comes back")
@@ -177,6 +196,61 @@ struct RunTests {
         kill(running.child.pid, SIGTERM)
         #expect(try running.wait().status == 124)
         #expect(try host.machines() == [])
+    }
+
+    @Test("open pipes and connections are passed on and carried, until either side closes them", arguments: [["run"], ["run", "--detach"]])
+    func passed(command: [String]) throws {
+        var input: (reading: Descriptor?, writing: Descriptor?) = try Descriptor.pipe()
+        var output: (reading: Descriptor, writing: Descriptor?) = try Descriptor.pipe()
+        var connection: (ours: Descriptor, theirs: Descriptor?) = try Descriptor.socketPair()
+        let numbers = [input.reading, output.writing, connection.theirs].compactMap { $0?.raw }
+        try host.script("") {
+            let script = "cat <&$FD\(numbers[0]) >&$FD\(numbers[1]); read line <&$FD\(numbers[2]); echo got $line >&$FD\(numbers[2])"
+            $0.process?.args = ["/bin/bash", "-c", script]
+        }
+        let arguments = command + ["--preserve-fds", "\((numbers.max() ?? 0) - 2)", "--bundle", host.bundle, "c"]
+        let running = try host.start(arguments, inherited: [input.reading, output.writing, connection.theirs].compactMap(\.self))
+        (input.reading, output.writing, connection.theirs) = (nil, nil, nil)
+        try input.writing?.writeAll("carried")
+        input.writing = nil
+        try connection.ours.writeAll("line\n")
+        #expect(try String(decoding: output.reading.readToEnd(), as: UTF8.self) == "carried")
+        #expect(try String(decoding: connection.ours.readToEnd(), as: UTF8.self) == "got line\n")
+        #expect(try running.wait().status == 0)
+        try host.microvm("delete", "--force", "c")
+    }
+
+    @Test("open files that cannot be passed are refused by number and kind")
+    func refusedDescriptors() throws {
+        let file = try Descriptor.open("\(host.bundle)/config.json", O_RDWR)
+        let listener = try Descriptor.listening(at: .unix("\(host.path)/listener"))
+        for (descriptor, kind) in [(file, "open to be read and written"), (listener, "a socket that listens")] {
+            let arguments = ["run", "--preserve-fds", "\(descriptor.raw - 2)", host.bundle]
+            #expect(try host.start(arguments, inherited: [descriptor]).wait().errors.contains("descriptor \(descriptor.raw) is \(kind)"))
+        }
+        #expect(host.leftovers == [])
+    }
+
+    @Test("a service manager's descriptors are told to the container, as its own")
+    func listening() throws {
+        try host.script("echo $LISTEN_FDS $LISTEN_PID")
+        #expect(try host.start(["run", host.bundle], environment: ["LISTEN_FDS=1"]).wait().output == "1 1\n")
+        #expect(try host.start(["run", host.bundle], environment: ["LISTEN_FDS=1", "LISTEN_PID=1"]).wait().output == "\n")
+    }
+
+    @Test("a hook without an environment has the caller's, one with an empty one has none", arguments: [["run"], ["run", "--detach"]])
+    func hookEnvironment(command: [String]) throws {
+        try host.script("true") {
+            var hooks = Hooks()
+            hooks.prestart = [
+                Hook(path: "/bin/sh", args: ["sh", "-c", "echo $MARK >>\(host.path)/hooks"]),
+                Hook(path: "/bin/sh", args: ["sh", "-c", "echo ${MARK-none} >>\(host.path)/hooks"], env: []),
+            ]
+            $0.hooks = hooks
+        }
+        #expect(try host.start(command + ["--bundle", host.bundle, "c"], environment: ["MARK=seen"]).wait().status == 0)
+        #expect(try host.read("hooks") == "seen\nnone\n")
+        try host.microvm("delete", "--force", "c")
     }
 
     @Test("hooks of the host run in their order with the state, and a failing one ends the start")

@@ -119,7 +119,15 @@ final class FakeGuest {
         }
         var environment = wanted.env
         environment += ["SHARES=\(options.shares.joined(separator: " "))", "SIZE=\(options.size)"]
-        return FakeProcess(wanted.args, environment, try [stream(ids.stdin), stream(ids.stdout), stream(ids.stderr)])
+        // Under another number, which the program is told.
+        let passed = try ids.passed.compactMap { passed in
+            switch passed.source {
+            case .reading(let id), .writing(let id), .socket(let id): try stream(id).map { (passed.number, $0) }
+            case .device, nil: nil
+            }
+        }
+        environment += passed.map { "FD\($0)=\($1.raw)" }
+        return FakeProcess(wanted.args, environment, passed: passed.map(\.1), try [stream(ids.stdin), stream(ids.stdout), stream(ids.stderr)])
     }
 
     private func list() -> ListProcessesResponse {

@@ -6,14 +6,16 @@ import TTRPC
 final class FakeProcess {
     private let arguments: [String]
     private let environment: [String]
+    private var passed: [Descriptor]
     private var streams: [Descriptor?]
     private var child: ChildProcess?
     private var status: UInt32?
     private var waiting: [(UInt32) -> Void] = []
 
-    init(_ arguments: [String], _ environment: [String], _ streams: [Descriptor?]) {
+    init(_ arguments: [String], _ environment: [String], passed: [Descriptor], _ streams: [Descriptor?]) {
         self.arguments = arguments
         self.environment = environment
+        self.passed = passed
         self.streams = streams
     }
 
@@ -23,6 +25,7 @@ final class FakeProcess {
         options.standardInput = streams[0]
         options.standardOutput = streams[1]
         options.standardError = streams[2]
+        options.inherited = passed
         options.diesWithParent = true
         let child: ChildProcess
         do throws(SystemError) { child = try ChildProcess(arguments[0], arguments, options) } catch {
@@ -31,6 +34,7 @@ final class FakeProcess {
         }
         // The streams end with the process.
         streams = []
+        passed = []
         options = ChildProcess.Options()
         self.child = child
         try loop.add(child.pidfd, .readable) { [weak self] _ in

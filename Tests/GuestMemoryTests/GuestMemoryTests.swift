@@ -44,6 +44,28 @@ struct GuestMemoryTests {
         #expect(try file.read(upTo: 1, at: 12287) == [7])
     }
 
+    @Test("a file shown in memory is saved with what was written there, and does not see it")
+    func shown() throws {
+        let shown = try makeMemoryFile("shown", count: 8192)
+        _ = try shown.write([UInt8](repeating: 5, count: 8192), at: 0)
+        try memory.show(shown, from: 0, count: 8192, at: 4096)
+        try memory.slice(8192, 1).store(UInt8(6))
+        try memory.slice(0, 1).store(UInt8(7))
+        let saved = try makeMemoryFile("saved", count: 0)
+        let hash = try memory.save(to: saved)
+        #expect(try saved.read(upTo: 2, at: 4095) == [0, 5])
+        #expect(try saved.read(upTo: 2, at: 8191) == [5, 6])
+        #expect(try saved.read(upTo: 1, at: 0) == [7])
+        #expect(try GuestMemory.contentHash(of: saved) == hash)
+        #expect(try shown.read(upTo: 1, at: 4096) == [5])
+    }
+
+    @Test("only whole pages of one region can show a file", arguments: [(0, 4096, 1), (1, 4096, 0), (0, 100, 0), (0, 8192, (1 << 20) - 4096)] as [(Int64, Int, UInt64)])
+    func shownOutside(offset: Int64, count: Int, address: UInt64) throws {
+        let shown = try makeMemoryFile("shown", count: 8192)
+        #expect(throws: SystemError.self) { try memory.show(shown, from: offset, count: count, at: address) }
+    }
+
     @Test("fresh memory is zero and keeps what is written")
     func contents() throws {
         #expect(try memory.slice(0, 64).bytes(count: 64) == [UInt8](repeating: 0, count: 64))

@@ -25,6 +25,18 @@ struct KernelImageTests {
         #expect(try memory.slice(TestKernel.address, 5).bytes(count: 5) == [1, 2, 3, 4, 0])
     }
 
+    @Test("whole pages of a segment are the file's until the guest writes, and the rest of it is read")
+    func mapped() throws {
+        let memory = try memory()
+        var kernel = TestKernel([UInt8](repeating: 7, count: 5000), memorySize: 8192, fileOffset: 4096)
+        kernel.bytes.insert(contentsOf: [UInt8](repeating: 0, count: 4096 - 120), at: 120)
+        let file = try kernel.file()
+        _ = try KernelImage.load(file, into: memory)
+        #expect(try memory.slice(TestKernel.address, 5001).bytes(count: 5001) == [UInt8](repeating: 7, count: 5000) + [0])
+        try memory.slice(TestKernel.address, 1).store(UInt8(8))
+        #expect(try file.read(upTo: 1, at: 4096) == [7])
+    }
+
     @Test("a file cut off anywhere is refused as truncated or not an ELF", arguments: [0, 3, 16, 63, 64, 100, 119, 121])
     func truncated(_ length: Int) throws {
         var kernel = TestKernel([UInt8](repeating: 0x90, count: 16))

@@ -31,9 +31,11 @@ final class SnapshotMachine: Sendable {
         machine = try Machine(configuration, system: try System(), devices: { _ in try devices() }, serialOutput: printed.append)
     }
 
-    init(restoring directory: Descriptor, _ configuration: MachineConfiguration, devices: @escaping () throws -> [any VirtioDevice] = { [] }) throws {
+    init(
+        restoring directory: Descriptor, base: Descriptor? = nil, _ configuration: MachineConfiguration, devices: @escaping () throws -> [any VirtioDevice] = { [] }
+    ) throws {
         machine = try Machine(
-            restoring: directory, configuration, system: try System(), devices: { _ in try devices() }, serialOutput: printed.append)
+            restoring: directory, base: base, configuration, system: try System(), devices: { _ in try devices() }, serialOutput: printed.append)
     }
 
     /// Runs on a thread of its own; returns when it does.

@@ -51,6 +51,53 @@ struct SnapshotTests {
         }
     }
 
+    @Test("a difference to a snapshot is small, and goes on with it and no other")
+    func differences() throws {
+        let folders = try (0..<4).map { _ in try SnapshotFolder() }
+        let configuration = try SnapshotMachine.configuration(Code.count(to: Self.rounds))
+        let first = try SnapshotMachine(configuration)
+        try first.start()
+        #expect(first.waitForOutput(1))
+        try first.machine.save(to: folders[0].descriptor)
+        usleep(50_000)
+        try first.machine.save(to: folders[1].descriptor, since: folders[0].descriptor)
+        first.stop()
+        func blocks(_ folder: SnapshotFolder) throws -> Int64 {
+            Int64(try Descriptor.open(SnapshotDirectory.memoryName, O_RDONLY, at: folder.descriptor).status().st_blocks)
+        }
+        // The page it counts in; of a kernel of one page everything else is the tables of its boot.
+        #expect(try blocks(folders[1]) == 8)
+        #expect(try blocks(folders[0]) > 8)
+
+        let second = try SnapshotMachine(restoring: folders[1].descriptor, base: folders[0].descriptor, configuration)
+        try second.start()
+        // One that goes on from two is saved whole, or as a difference again.
+        try second.machine.save(to: folders[2].descriptor)
+        try second.machine.save(to: folders[3].descriptor, since: folders[0].descriptor)
+        #expect(second.finish(seconds: 60) == .powerOff)
+        #expect(second.printed.bytes == Array("=".utf8))
+        for (folder, base) in [(folders[2], nil), (folders[3], folders[0])] {
+            let third = try SnapshotMachine(restoring: folder.descriptor, base: base?.descriptor, configuration)
+            try third.start()
+            #expect(third.finish(seconds: 60) == .powerOff)
+            #expect(third.printed.bytes == Array("=".utf8))
+        }
+
+        func expectRefusal(_ words: String, _ body: () throws -> Void) {
+            #expect { try body() } throws: { "\($0)".contains(words) }
+        }
+        expectRefusal("has a parent, which is not given") { _ = try SnapshotMachine(restoring: folders[1].descriptor, configuration) }
+        expectRefusal("parent's memory file is not the one") {
+            _ = try SnapshotMachine(restoring: folders[1].descriptor, base: folders[2].descriptor, configuration)
+        }
+        let other = try SnapshotFolder()
+        let last = try SnapshotMachine(restoring: folders[0].descriptor, configuration)
+        try last.start()
+        defer { last.stop() }
+        expectRefusal("the parent has a parent itself") { try last.machine.save(to: other.descriptor, since: folders[1].descriptor) }
+        #expect(try other.descriptor.entryNames().isEmpty)
+    }
+
     @Test("a jailed VMM saves its machine when asked, and another goes on with it")
     func jailed() throws {
         let folder = try SnapshotFolder()

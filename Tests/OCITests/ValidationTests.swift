@@ -64,9 +64,6 @@ struct ValidationTests {
         Case("mounts[0].type", "missing") { $0.mounts = [Mount(destination: "/a", source: "/b")] },
         Case("mounts[0].type", "the guest mounts no \"nfs\"") { $0.mounts = [Mount(destination: "/a", type: "nfs", source: "h:/b")] },
         Case("mounts[0].source", "a bind mount needs one") { $0.mounts = [Mount(destination: "/a", options: ["rbind"])] },
-        Case("mounts[0].options", "\"size=1m\" is no option of a bind mount") {
-            $0.mounts = [Mount(destination: "/a", type: "bind", source: "/b", options: ["bind", "size=1m"])]
-        },
         Case("mounts[0].options", "\"bogus\" is no option of tmpfs") {
             $0.mounts = [Mount(destination: "/a", type: "tmpfs", options: ["nosuid", "size=1m", "bogus"])]
         },
@@ -129,6 +126,14 @@ struct ValidationTests {
         },
         Case("linux.sysctl[\"kernel/../../etc\"]", "no name of a sysctl") { $0.linux?.sysctl = ["kernel/../../etc": "1"] },
         Case("linux.sysctl.kernel", "no name of a sysctl") { $0.linux?.sysctl = ["kernel": "1"] },
+        Case("linux.sysctl[\"kernel.msgmax\"]", "needs a namespace of type ipc") {
+            $0.linux?.namespaces.removeAll { $0.type == .ipc }
+            $0.linux?.sysctl = ["kernel.msgmax": "8192"]
+        },
+        Case("linux.sysctl[\"net.ipv4.ip_forward\"]", "needs a namespace of type network") {
+            $0.linux?.namespaces.removeAll { $0.type == .network }
+            $0.linux?.sysctl = ["net.ipv4.ip_forward": "1"]
+        },
         Case("linux.sysctl[\"kernel.hostname\"]", "contradicts hostname") { $0.linux?.sysctl = ["kernel.hostname": "x"] },
         Case("linux.cgroupsPath", "leaves the cgroup mount") { $0.linux?.cgroupsPath = "/a/../../b" },
         Case("linux.maskedPaths[0]", "not absolute") { $0.linux?.maskedPaths = ["proc/kcore"] },
@@ -175,7 +180,6 @@ struct ValidationTests {
         Case.memory("swap", "below limit") { ($0.limit, $0.swap) = (2 << 20, 1 << 20) },
         Case.memory("reservation", "over limit") { ($0.limit, $0.reservation) = (1 << 20, 2 << 20) },
         Case.memory("swappiness", "out of range") { $0.swappiness = 101 },
-        Case.memory("disableOOMKiller", "cgroup v2 cannot") { $0.disableOOMKiller = true },
         Case.cpu("period", "out of range") { $0.period = 999 },
         Case.cpu("quota", "below 1000") { $0.quota = 999 },
         Case.cpu("burst", "over quota") { ($0.quota, $0.burst) = (1000, 1001) },
@@ -194,11 +198,6 @@ struct ValidationTests {
         },
         Case.resources("hugepageLimits[1].pageSize", "second limit") {
             $0.hugepageLimits = [LinuxHugepageLimit(pageSize: "2MB", limit: 1), LinuxHugepageLimit(pageSize: "2MB", limit: 1)]
-        },
-        Case.resources("network", "no network classes") { resources in
-            var network = LinuxNetwork()
-            network.classID = 1
-            resources.network = network
         },
         Case.resources("rdma", "no RDMA") { resources in
             var limits = LinuxRdma()
@@ -235,6 +234,15 @@ struct ValidationTests {
     }
 
     @Test("what only weakens the container is a warning, and the spec stays valid", arguments: [
+        Case("mounts[0].options", "\"size=1m\" is no option of a bind mount") {
+            $0.mounts = [Mount(destination: "/a", type: "bind", source: "/b", options: ["bind", "size=1m"])]
+        },
+        Case.memory("disableOOMKiller", "no such switch") { $0.disableOOMKiller = true },
+        Case.resources("network", "no network classes") { resources in
+            var network = LinuxNetwork()
+            network.classID = 1
+            resources.network = network
+        },
         Case("process.capabilities.bounding[0]", "unknown capability \"CAP_EVERYTHING\"") {
             $0.process?.capabilities?.bounding.insert("CAP_EVERYTHING", at: 0)
         },
@@ -243,7 +251,7 @@ struct ValidationTests {
         },
         Case("mounts[0].destination", "relative destinations are deprecated") { $0.mounts[0].destination = "proc" },
         Case("linux.namespaces", "without type network") { $0.linux?.namespaces.removeAll { $0.type == .network } },
-        Case("linux.namespaces[1].path", "not joined") { $0.linux?.namespaces[1].path = "/run/netns/a" },
+        Case("linux.namespaces[0].path", "joined by the container's process on the host only") { $0.linux?.namespaces[0].path = "/run/pidns/a" },
         Case("process.apparmorProfile", "not applied") { $0.process?.apparmorProfile = "docker-default" },
         Case.memory("kernel", "counts it in limit") { $0.kernel = 1 << 20 },
     ])

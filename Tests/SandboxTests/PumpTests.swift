@@ -62,6 +62,42 @@ struct PumpTests {
         #expect(pump.end == .sinkClosed)
     }
 
+    @Test("a named pipe's bytes and its end arrive, though its writer has gone before")
+    func namedPipe() throws {
+        let path = "/tmp/microvm-pump-test-\(getpid())-\(UInt64.random(in: 0...UInt64.max))"
+        try #require(mkfifo(path, 0o600) == 0)
+        defer { unlink(path) }
+        // Both ways, so that neither open waits; then as a shell opens it.
+        var writer: Descriptor? = try Descriptor.open(path, O_RDWR)
+        let reader = try Descriptor.open(path, O_RDONLY)
+        try writer?.writeAll([1, 2])
+        writer = nil
+        let (near, far) = try Descriptor.socketPair()
+        let pump = Pump(from: try HostStream(reader, access: O_RDONLY), to: try HostStream(own: near), on: loop)
+        try run(pump)
+        #expect(pump.end == .delivered)
+        #expect(try far.read(upTo: 10) == [1, 2])
+    }
+
+    @Test("a pump that has ended lets go of both sides, though it lives on")
+    func letsGo() throws {
+        var (source, feeder): (Descriptor, Descriptor?) = try Descriptor.socketPair()
+        let reading: Descriptor
+        let pump: Pump
+        do {
+            let pipe = try Descriptor.pipe()
+            reading = pipe.reading
+            pump = Pump(from: try HostStream(own: source), to: try HostStream(pipe.writing, access: O_WRONLY), on: loop)
+        }
+        try feeder?.writeAll([1])
+        feeder = nil
+        try run(pump)
+        #expect(try reading.read(upTo: 10) == [1])
+        #expect(try reading.waitReadable(atMost: 1_000_000_000))
+        #expect(try reading.read(upTo: 10) == [])
+        withExtendedLifetime(pump) {}
+    }
+
     @Test("an inherited pipe is not made non-blocking under its other owners' hands")
     func flags() throws {
         let (reading, writing) = try Descriptor.pipe()

@@ -129,6 +129,16 @@ final class Outbox {
         }
     }
 
+    @Test("a call whose sending finds the connection gone has failed when it returns")
+    func goneWhileSending() {
+        var core: ClientCore?
+        core = ClientCore { _ in core?.close(Status(.unavailable, "gone")) }
+        var failures = 0
+        let stream = core?.call(echo, EnvelopeKeyValue()) { if case .failure = $0 { failures += 1 } }
+        #expect(stream == nil)
+        #expect(failures == 1)
+    }
+
     @Test("stream ids are odd and grow, and each response completes its own call")
     func streams() throws {
         let caller = Caller()

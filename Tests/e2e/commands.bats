@@ -68,3 +68,14 @@ teardown() { nothing_left; }
     [[ $output == "$id,"* ]]
     run -66 microvm why no-such-sandbox
 }
+
+@test "features tells what a spec may ask for, and explain agrees" {
+    run -0 --separate-stderr microvm features
+    jq -e '.ociVersionMax and (.hooks | length) == 6 and .linux.cgroup.v2 and .linux.seccomp.enabled and (.linux.cgroup.rdma | not)
+        and (.linux.intelRdt.enabled | not) and (.linux.namespaces | index("time"))' <<<"$output" >/dev/null
+    configure "$BUNDLE" '.mounts += [.mounts[0] + {destination: "/a", options: ["no-such-option"]}] | .linux.resources.rdma = {x: {hcaHandles: 1}}'
+    [ "$(jq '.mountOptions | index("no-such-option")' <<<"$output")" = null ]
+    run --separate-stderr microvm explain "$BUNDLE"
+    [[ $output == *rdma*REFUSED* ]]
+    run ! microvm run "$BUNDLE"
+}

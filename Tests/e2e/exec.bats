@@ -106,6 +106,11 @@ PYTHON
     done
 }
 
+@test "what a process leaves behind does not hold the command up" {
+    MICROVM_TIMEOUT=9 run -0 microvm exec c sh -c 'sleep 1000 & echo fine'
+    [ "$output" = fine ]
+}
+
 @test "exec in a stopped container" {
     microvm kill c KILL
     wait_for 20 is c stopped

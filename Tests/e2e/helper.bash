@@ -3,18 +3,21 @@
 
 bats_require_minimum_version 1.5.0
 
-: "${MICROVM_DIST:=$BATS_TEST_DIRNAME/../../.cache/dist}"
+: "${MICROVM_DIST:=${BASH_SOURCE[0]%/*}/../../.cache/dist}"
 microvm_program=$MICROVM_DIST/bin/microvm
 
-# Each file has a state directory, so that files do not see each other's sandboxes.
+# A process costs the lab 50 ms, so what every test does is one: nothing below forks where the shell can do it.
+
+# Each file has a state directory, so that files do not see each other's sandboxes, and a bundle that all others are copies of.
 setup_file_common() {
     export STATE=$BATS_FILE_TMPDIR/state
-    export ROOTFS=$BATS_FILE_TMPDIR/rootfs
-    mkdir -m 700 "$STATE"
-    make_rootfs "$ROOTFS"
+    export MODEL=$BATS_FILE_TMPDIR/model
+    mkdir -m 700 "$STATE" "$MODEL"
+    make_rootfs "$MODEL/rootfs"
+    "$microvm_program" spec --bundle "$MODEL"
+    configure "$MODEL" '.process.terminal = false | .process.args = ["true"] | .root.readonly = false'
     # Makes the template if there is none yet: no test has to wait for it, or hear of it.
-    make_bundle "$BATS_FILE_TMPDIR/first"
-    microvm run "$BATS_FILE_TMPDIR/first" 2>/dev/null
+    microvm run "$MODEL" 2>/dev/null
 }
 
 setup_common() {
@@ -28,28 +31,26 @@ microvm() {
     timeout --foreground "${MICROVM_TIMEOUT:-60}" "$microvm_program" --root "$STATE" "$@"
 }
 
-# busybox and every name it answers to.
+# make_rootfs DIR: busybox and every name it answers to, where its own installer puts them: in the directory it is started from.
 make_rootfs() {
-    local name
-    mkdir -p "$1"/{bin,sbin,proc,sys,dev,tmp,etc,root,mnt}
-    cp /bin/busybox "$1/bin/busybox"
-    for name in $(/bin/busybox --list); do [ "$name" = busybox ] || ln -sf busybox "$1/bin/$name"; done
+    mkdir -p "$1"/{usr/bin,proc,sys,dev,tmp,etc,root,mnt}
+    ln -s usr/bin "$1/bin"
+    ln -s usr/bin "$1/sbin"
+    cp /bin/busybox "$1/usr/bin/busybox"
+    /bin/busybox --install -s "$1/usr/bin"
     printf 'root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/:/bin/sh\n' >"$1/etc/passwd"
     printf 'root:x:0:\nuser:x:1000:\n' >"$1/etc/group"
 }
 
 # make_bundle DIR: a default spec without a terminal, on a root file system of its own.
 make_bundle() {
-    mkdir -p "$1"
-    cp -a "$ROOTFS" "$1/rootfs"
-    "$microvm_program" spec --bundle "$1"
-    configure "$1" '.process.terminal = false | .process.args = ["true"] | .root.readonly = false'
+    cp -a "$MODEL" "$1"
 }
 
 # configure DIR FILTER [JQ-ARGUMENT…]: edits its config.json.
 configure() {
-    local config=$1/config.json
-    jq "${@:3}" "$2" "$config" >"$config.new" && mv "$config.new" "$config"
+    local edited
+    edited=$(jq "${@:3}" "$2" "$1/config.json") && printf '%s\n' "$edited" >"$1/config.json"
 }
 
 # command_is ARGUMENT…: what the bundle runs.
@@ -72,6 +73,7 @@ all_capabilities() {
     local all
     all=$(capsh --print 2>/dev/null | sed -n 's/^Bounding set *=//p')
     [ -n "$all" ] || all=cap_sys_admin,cap_sys_ptrace,cap_mknod,cap_net_admin
+    # shellcheck disable=SC2016 # jq expands
     configure "$BUNDLE" '($all | ascii_upcase | split(",")) as $c
         | .process.capabilities = {bounding: $c, effective: $c, permitted: $c}
         | .linux.maskedPaths = [] | .linux.readonlyPaths = []' --arg all "$all"
@@ -97,7 +99,7 @@ pid_of() {
 }
 
 status_of() {
-    microvm state "$1" | jq -r .status
+    [[ $(microvm state "$1") =~ '"status": "'([a-z]+) ]] && echo "${BASH_REMATCH[1]}"
 }
 
 # is ID STATUS
@@ -117,22 +119,28 @@ gone() {
 
 # Everything a sandbox could leave behind, one line each.
 things() {
-    pgrep -a '^microvm' | sed 's/^[0-9]* //' | sort || true
-    wc -l </proc/self/mountinfo
-    find /sys/fs/cgroup -type d -name '*microvm*' 2>/dev/null || true
-    find "$STATE" -mindepth 1 -maxdepth 1 ! -name '.*'
+    local path name mounts shopts
+    shopts=$(shopt -p globstar nullglob)
+    shopt -s globstar nullglob
+    for path in /proc/[0-9]*/comm; do
+        read -r name <"$path" && [[ $name == microvm* ]] && echo "$name ${path//[!0-9]/}"
+    done 2>/dev/null
+    mapfile -t mounts </proc/self/mountinfo
+    echo "${#mounts[@]} mounts"
+    printf '%s\n' /sys/fs/cgroup/**/*microvm*/ "$STATE"/*
+    eval "$shopts"
 }
 
 # nothing_left: as before the test; a process that was told to end gets five seconds.
-nothing_left() {
-    local now
-    for _ in {1..50}; do
-        now=$(things)
-        [ "$now" = "$things_before" ] && return
+nothing_left() { settled 5 "$things_before" things; }
+
+# settled SECONDS TEXT COMMAND: until COMMAND prints TEXT; what differs if it does not.
+settled() {
+    local end=$((SECONDS + $1)) now
+    until now=$($3) && [ "$now" = "$2" ]; do
+        ((SECONDS < end)) || { diff <(echo "$2") <(echo "$now") >&2; return 1; }
         sleep 0.1
     done
-    diff <(echo "$things_before") <(echo "$now") >&2
-    return 1
 }
 
 # wait_for SECONDS COMMAND…: until it succeeds.
@@ -150,4 +158,16 @@ ended() {
     local status=0
     wait "$2" || status=$?
     [ "$status" = "$1" ] || { echo "ended with $status, not $1" >&2 && return 1; }
+}
+
+# flip FILE OFFSET: inverts a byte.
+flip() {
+    python3 - "$@" <<'PYTHON'
+import sys
+with open(sys.argv[1], "r+b") as file:
+    file.seek(int(sys.argv[2], 0))
+    byte = file.read(1)[0]
+    file.seek(int(sys.argv[2], 0))
+    file.write(bytes([byte ^ 255]))
+PYTHON
 }

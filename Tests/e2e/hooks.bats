@@ -27,7 +27,7 @@ hook() {
         hook $kind "jq -r '\"$kind \" + .status + \" \" + .id + \" \" + (.pid > 0 | tostring) + \" \" + .bundle' >>$NOTES"
     done
     for kind in createContainer startContainer; do hook $kind "echo $kind >>/notes"; done
-    configure "$BUNDLE" '.hooks.createContainer[0] |= (.path = "/run/microvm/shares/rootfs/bin/sh" | .args[2] = "echo createContainer >>/run/microvm/shares/rootfs/notes")'
+    configure "$BUNDLE" '.hooks.createContainer[0] |= (.path = "/run/microvm/shares/rootfs/bin/busybox" | .args[2] = "echo createContainer >>/run/microvm/shares/rootfs/notes")'
     script_is 'echo program >>/notes; sleep 1000'
     create c
     [ "$(cat "$NOTES")" = "prestart created c true $BUNDLE

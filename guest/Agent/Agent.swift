@@ -12,7 +12,7 @@ public final class Agent {
         /// When this process began, nanoseconds of `CLOCK_BOOTTIME`.
         public var startedAt: UInt64 = 0
         /// Nanoseconds a process's connections may take to arrive after the request that names them.
-        public var streamPatience: UInt64 = 20_000_000_000
+        public var streamPatience: UInt64 = 60_000_000_000
         /// Ends the machine.
         public var switchOff: @Sendable () -> Void = {}
 

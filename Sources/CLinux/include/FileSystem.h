@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/openat2.h>
 #include <linux/stat.h>
 #include <sched.h>
 #include <stdint.h>
@@ -60,6 +61,15 @@ static inline int clinux_open_at(int directory, const char *name, int flags, mod
     return openat(directory, name, flags, mode);
 }
 
+// What is at a path below a directory, named and not opened.
+static inline int clinux_open_below(int directory, const char *path) {
+    struct open_how how = {
+        .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+    };
+    return (int)syscall(SYS_openat2, directory, path, &how, sizeof(how));
+}
+
 // The number of a descriptor as a path in /proc/self/fd.
 struct clinux_number {
     char text[12];
@@ -81,6 +91,11 @@ static inline struct clinux_number clinux_number(int fd) {
 static inline int clinux_reopen(int numbers, int fd, int flags) {
     struct clinux_number number = clinux_number(fd);
     return openat(numbers, number.text, flags);
+}
+
+// Where the file behind a descriptor is; `numbers` is /proc/self/fd.
+static inline ssize_t clinux_target(int numbers, int fd, void *target, size_t size) {
+    return readlinkat(numbers, clinux_number(fd).text, (char *)target, size);
 }
 
 static inline int clinux_change_mode(int numbers, int fd, mode_t mode) {

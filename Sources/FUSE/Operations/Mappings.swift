@@ -21,7 +21,7 @@ extension RequestWorker {
         let isWritable = flags & Self.isWritable != 0
         if isWritable { try target.share.checkWritable() }
         let file = try server.numbers.reopen(target.inode.descriptor, isWritable ? O_RDWR : O_RDONLY)
-        try target.share.show(file, from: offset, count: Int(count), at: Int(position), isWritable: isWritable)
+        try target.share.show(file, of: target.inode, from: offset, count: Int(count), at: Int(position), isWritable: isWritable)
     }
 
     func removeMapping(_ request: inout Request) throws(SystemError) {

@@ -70,6 +70,25 @@ struct HandleTable: Sendable {
         return UInt64(files.count - 1)
     }
 
+    /// With their handles.
+    var all: [(handle: UInt64, file: OpenFile)] { files.enumerated().compactMap { index, file in file.map { (UInt64(index), $0) } } }
+
+    /// Enters a file under the number it had in another life.
+    ///
+    /// - Returns: false when that is taken, or none this table gives.
+    mutating func adopt(_ handle: UInt64, _ file: OpenFile) throws(SystemError) -> Bool {
+        guard let index = Int(exactly: handle), index < limit, self[handle] == nil else { return false }
+        guard budget.take() else { throw SystemError("too many open files", .tooManyOpenFilesInSystem) }
+        while files.count <= index {
+            free.append(files.count)
+            files.append(nil)
+        }
+        // In order of handles, as a snapshot has them, it is the last.
+        if free.last == index { free.removeLast() } else { free.removeAll { $0 == index } }
+        files[index] = file
+        return true
+    }
+
     mutating func remove(_ handle: UInt64) -> OpenFile? {
         guard let file = self[handle] else { return nil }
         let index = Int(handle)

@@ -33,9 +33,13 @@ struct ContentVersion: Equatable, Sendable {
     let modified: FileTime
     let size: UInt64
 
+    init(modified: FileTime, size: UInt64) {
+        self.modified = modified
+        self.size = size
+    }
+
     init(_ metadata: FileMetadata) {
-        modified = metadata.modified
-        size = metadata.size
+        self.init(modified: metadata.modified, size: metadata.size)
     }
 }
 
@@ -89,6 +93,38 @@ struct InodeTable: Sendable {
         numbers[key] = inode.number
         return inode
     }
+
+    /// What a snapshot keeps of an inode.
+    struct Held {
+        let inode: Inode
+        let lookups: UInt64
+        let version: ContentVersion?
+    }
+
+    /// By number: the root first.
+    var held: (nodes: [Held], next: UInt64) {
+        let nodes = records.values.map { Held(inode: $0.inode, lookups: $0.lookups, version: $0.version) }
+        return (nodes.sorted { $0.inode.number < $1.inode.number }, nextNumber)
+    }
+
+    /// Enters an inode as it was in another life; the root is there already and only gets its counts.
+    ///
+    /// - Returns: false when the number or the file is taken.
+    mutating func adopt(_ inode: Inode, lookups: UInt64, version: ContentVersion?) throws(SystemError) -> Bool {
+        guard inode.number != Self.rootNumber else {
+            guard numbers[inode.key] == Self.rootNumber else { return false }
+            records[inode.number]?.lookups = lookups
+            records[inode.number]?.version = version
+            return true
+        }
+        guard records[inode.number] == nil, numbers[inode.key] == nil else { return false }
+        guard records.count < limit, budget.take() else { throw SystemError("too many inodes", .tooManyOpenFilesInSystem) }
+        records[inode.number] = Record(inode: inode, lookups: lookups, version: version)
+        numbers[inode.key] = inode.number
+        return true
+    }
+
+    mutating func setNext(_ number: UInt64) { nextNumber = number }
 
     /// Takes back `count` lookups, or all there were. The root stays.
     ///

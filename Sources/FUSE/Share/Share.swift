@@ -32,7 +32,7 @@ final class Share: Sendable {
     /// The root's file system is elsewhere, and may tell of errors only when a file is closed.
     let isRemote: Bool
     let rootDevice: UInt64
-    private let mayMap: Bool
+    let mayMap: Bool
 
     private struct Tables {
         var inodes: InodeTable
@@ -169,16 +169,50 @@ final class Share: Sendable {
     }
 
     /// Shows the guest a piece of a file in its window.
-    func show(_ file: Descriptor, from offset: Int64, count: Int, at position: Int, isWritable: Bool) throws(SystemError) {
+    func show(
+        _ file: Descriptor, of inode: Inode, from offset: Int64, count: Int, at position: Int, isWritable: Bool
+    ) throws(SystemError) {
         try tables.withLock { tables throws(SystemError) in
             guard tables.mapped != nil else { throw SystemError("map: not in this share", .noFunction) }
-            try tables.mapped?.show(file, from: offset, count: count, at: position, isWritable: isWritable)
+            try tables.mapped?.show(file, of: inode.number, from: offset, count: count, at: position, isWritable: isWritable)
         }
     }
 
     func hide(at position: Int, count: Int) throws(SystemError) {
         try tables.withLock { tables throws(SystemError) in try tables.mapped?.hide(at: position, count: count) }
     }
+
+    // MARK: Snapshots
+
+    /// Everything the guest holds.
+    struct Held {
+        let nodes: [InodeTable.Held]
+        let nextNode: UInt64
+        let files: [(handle: UInt64, file: OpenFile)]
+        let mapped: [SavedShare.Mapped]
+    }
+
+    var held: Held {
+        tables.withLock {
+            let inodes = $0.inodes.held
+            return Held(nodes: inodes.nodes, nextNode: inodes.next, files: $0.files.all, mapped: $0.mapped?.all ?? [])
+        }
+    }
+
+    /// - Returns: false when its number or the file is taken.
+    func adopt(_ node: SavedShare.Node, _ metadata: FileMetadata, _ descriptor: Descriptor) throws(SystemError) -> Bool {
+        let inode = Inode(number: node.number, key: InodeKey(metadata), kind: node.identity.kind, descriptor: descriptor)
+        return try tables.withLock { tables throws(SystemError) in
+            try tables.inodes.adopt(inode, lookups: node.lookups, version: node.shown)
+        }
+    }
+
+    /// - Returns: false when the handle is taken, or can be none.
+    func adopt(_ handle: UInt64, _ file: OpenFile) throws(SystemError) -> Bool {
+        try tables.withLock { tables throws(SystemError) in try tables.files.adopt(handle, file) }
+    }
+
+    func setNextNode(_ number: UInt64) { tables.withLock { $0.inodes.setNext(number) } }
 
     // MARK: Counting
 

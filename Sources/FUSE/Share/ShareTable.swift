@@ -68,15 +68,25 @@ public final class ShareTable: Sendable {
         return share
     }
 
+    /// A share of the same root and manner under another number, with nothing held of it but what `fill` puts there.
+    func make(_ number: UInt32, like share: Share, _ fill: (Share) throws -> Void) throws -> Share {
+        let made = try Share(
+            number: number, name: share.name, root: share.root.descriptor, readOnly: share.readOnly, cache: share.cache,
+            window: share.mayMap ? window : nil, limits: limits, budget: budget)
+        try fill(made)
+        return made
+    }
+
+    func replaceAll(_ shares: [Share], nextNumber: UInt32) {
+        state.withLock { state in
+            state.shares = [:]
+            for share in shares { state.shares[share.number] = share }
+            state.nextNumber = nextNumber
+        }
+    }
+
     /// The number the next share gets.
     var nextNumber: UInt32 { state.withLock { $0.nextNumber } }
-
-    /// Leaves out the numbers below `number`, which a guest may remember from a time before its snapshot. The table
-    /// may have shares already; they keep theirs.
-    func skip(to number: UInt32) throws(SystemError) {
-        guard (1...NodeID.shareLimit).contains(number) else { throw SystemError("file server state: share number \(number)", .invalidArgument) }
-        state.withLock { $0.nextNumber = max($0.nextNumber, number) }
-    }
 
     /// In the order they were added.
     var all: [Share] { state.withLock { $0.shares.values.sorted { $0.number < $1.number } } }

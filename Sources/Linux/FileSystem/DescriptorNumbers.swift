@@ -22,6 +22,19 @@ public struct DescriptorNumbers: Sendable {
         Descriptor(adopting: try checkRetrying("open") { clinux_reopen(directory.raw, file.raw, flags | O_CLOEXEC | O_NOCTTY) })
     }
 
+    /// The path of the file behind `file` now, as the mounts it was opened in have it. Of a file that has lost the name it was
+    /// opened by it ends with ` (deleted)`.
+    public func target(of file: Descriptor) throws(SystemError) -> [UInt8] {
+        var target = [UInt8](repeating: 0, count: Int(PATH_MAX))
+        let count = try unsafe target.withUnsafeMutableBytes { buffer in
+            Result { () throws(SystemError) -> Int in
+                try check(unsafe clinux_target(directory.raw, file.raw, buffer.baseAddress, buffer.count), "readlink")
+            }
+        }.get()
+        target.removeLast(target.count - count)
+        return target
+    }
+
     /// The very file behind `file` as an `O_PATH` descriptor.
     public func path(of file: Descriptor) throws(SystemError) -> Descriptor { try reopen(file, O_PATH) }
 

@@ -9,6 +9,12 @@ extension Descriptor {
         try openAt(name, O_PATH | O_NOFOLLOW, 0, "open")
     }
 
+    /// What is at `path` below this directory, without opening it: neither `..` nor a link leads anywhere, mounts do.
+    public func openBelow(_ path: [UInt8]) throws(SystemError) -> Descriptor {
+        guard let path = KernelString(path) else { throw SystemError("open", .invalidArgument) }
+        return Descriptor(adopting: try checkRetrying("open") { unsafe clinux_open_below(raw, path.characters) })
+    }
+
     /// A regular file that did not exist before (`O_CREAT | O_EXCL`): what exists is never opened.
     public func createFile(_ name: FileName, _ flags: Int32, mode: UInt32) throws(SystemError) -> Descriptor {
         try openAt(name, flags | O_CREAT | O_EXCL | O_NOFOLLOW, mode, "create")

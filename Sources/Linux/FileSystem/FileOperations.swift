@@ -63,6 +63,9 @@ extension Descriptor {
         try check(clinux_fcntl(raw, F_SETFL, on ? Int(O_APPEND) : 0), "set file flags")
     }
 
+    /// How the file is open: the access mode and what else `F_GETFL` tells.
+    public func openFlags() throws(SystemError) -> Int32 { try check(clinux_fcntl(raw, F_GETFL, 0), "read file flags") }
+
     /// What closing one descriptor of several brings about: a remote file system writes back, and says what failed.
     public func flush() throws(SystemError) {
         let copy = try check(clinux_fcntl(raw, F_DUPFD_CLOEXEC, 3), "duplicate descriptor")

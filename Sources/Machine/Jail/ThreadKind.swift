@@ -15,6 +15,7 @@ public enum ThreadKind: CaseIterable, Sendable {
     case starter
     case device
     case sockets
+    case network
     case fileServer
     case control
 
@@ -24,6 +25,7 @@ public enum ThreadKind: CaseIterable, Sendable {
         case _ where name.hasPrefix("vcpu "), "profile": self = .vcpu
         case "devices": self = .starter
         case "vsock": self = .sockets
+        case "net": self = .network
         case "fs", "fs-slow": self = .fileServer
         case "control": self = .control
         default: self = .device
@@ -38,7 +40,7 @@ public enum ThreadKind: CaseIterable, Sendable {
     var capabilities: CapabilitySet {
         switch self {
         case .starter, .fileServer: Self.fileServerCapabilities
-        case .main, .vcpu, .device, .sockets, .control: []
+        case .main, .vcpu, .device, .sockets, .network, .control: []
         }
     }
 
@@ -52,9 +54,10 @@ public enum ThreadKind: CaseIterable, Sendable {
         switch self {
         case .main: Self.common + Self.devices + Self.messages
         case .vcpu: Self.virtualCPU + Self.common + Self.consoleLog
-        case .starter: Self.common + Self.devices + Self.consoleLog + Self.socketCalls + Self.files + Self.threads
+        case .starter: Self.common + Self.devices + Self.consoleLog + Self.socketCalls + Self.taps + Self.files + Self.threads
         case .device: Self.common + Self.devices + Self.consoleLog
         case .sockets: Self.common + Self.devices + Self.socketCalls
+        case .network: Self.common + Self.devices + Self.taps
         case .fileServer: Self.common + Self.devices + Self.files + Self.threads
         case .control: Self.common + Self.messages + Self.shareRoots + Self.snapshots
         }
@@ -108,6 +111,8 @@ public enum ThreadKind: CaseIterable, Sendable {
             SYS_recvfrom, SYS_sendto, SYS_recvmsg, SYS_sendmsg, SYS_accept4, SYS_connect, SYS_shutdown, SYS_getsockopt, SYS_poll, SYS_ppoll,
         ]) + [SystemCallRule(SYS_socket, .isOne(of: [UInt32(AF_UNIX)], argument: 0))]
 
+    private static let taps = [SystemCallRule(SYS_ioctl, .isOne(of: [UInt32(truncatingIfNeeded: Tap.setOffloads)], argument: 1))]
+
     private static let messages = plain([SYS_recvmsg, SYS_sendmsg])
 
     /// Looking at what the host shares.
@@ -116,7 +121,7 @@ public enum ThreadKind: CaseIterable, Sendable {
 
     /// Reading a machine's state and counters, and writing it to a directory.
     private static let snapshots: [SystemCallRule] =
-        plain([SYS_lseek, SYS_pread64, SYS_pwrite64, SYS_ftruncate, SYS_fsync, SYS_unlinkat, SYS_renameat2, SYS_poll, SYS_ppoll]) + [
+        plain([SYS_lseek, SYS_pread64, SYS_pwrite64, SYS_ftruncate, SYS_fsync, SYS_unlinkat, SYS_renameat2, SYS_readlinkat, SYS_poll, SYS_ppoll]) + [
             SystemCallRule(
                 SYS_ioctl,
                 .isOne(

@@ -9,10 +9,11 @@ extension Machine {
     ///
     /// - Parameters:
     ///   - directory: a snapshot. Its memory is mapped, not copied, and never written.
+    ///   - base: the snapshot it was saved against; then that one's memory is mapped, and what has changed is read.
     ///   - configuration: what the saved machine was made of; a snapshot of anything else is refused.
     ///   - devices: the same kinds in the same order.
     public convenience init(
-        restoring directory: Descriptor, _ configuration: MachineConfiguration, system: System,
+        restoring directory: Descriptor, base: Descriptor? = nil, _ configuration: MachineConfiguration, system: System,
         devices makeDevices: (_ image: (address: UInt64, count: UInt64)?) throws -> [any VirtioDevice],
         serialOutput: @escaping @Sendable (UInt8) -> Void
     ) throws(MachineError) {
@@ -20,13 +21,25 @@ extension Machine {
         let (file, memory) = try stage(MachineError.readSnapshot) {
             let snapshot = SnapshotDirectory(directory)
             let file = try snapshot.readState()
-            let identity = try MachineState.identity(file)
+            let (identity, changes) = try MachineState.memory(file)
             try identity.check(configuration, supported)
             let memoryFile = try snapshot.openMemory()
             guard try identity.memoryFile.matches(memoryFile, GuestMemory.contentHash) else {
                 throw SnapshotError("the memory file is not the one saved with this state")
             }
-            return (file, try GuestMemory.map(memoryFile, MemoryMap.ramRanges(configuration.memory)))
+            let pluggable = try configuration.pluggable()
+            let isNew = identity.extraMemory == 0
+            let ranges = MemoryMap.ramRanges(configuration.memory) + (isNew ? [] : pluggable.map { [$0] } ?? [])
+            guard let baseFile = identity.baseFile else {
+                let memory = try GuestMemory.map(memoryFile, ranges)
+                return (file, try isNew ? pluggable.map { try memory.adding($0.guestAddress, count: $0.count) } ?? memory : memory)
+            }
+            guard let base else { throw SnapshotError("it has a parent, which is not given") }
+            let baseMemory = try SnapshotDirectory(base).openMemory()
+            guard try baseFile.matches(baseMemory, GuestMemory.contentHash) else { throw SnapshotError("the parent's memory file is not the one it was") }
+            let memory = try GuestMemory.map(baseMemory, ranges)
+            try memory.apply(changes, from: memoryFile)
+            return (file, memory)
         }
         let frame = try MachineFrame(configuration, system: system, memory: memory, devices: makeDevices)
         let state = try stage(MachineError.readSnapshot) {
@@ -65,7 +78,7 @@ extension Machine {
     public static func verify(_ directory: Descriptor) throws(MachineError) {
         try stage(MachineError.readSnapshot) {
             let snapshot = SnapshotDirectory(directory)
-            let saved = try MachineState.identity(try snapshot.readState()).memoryFile
+            let saved = try MachineState.memory(try snapshot.readState()).identity.memoryFile
             let memory = try snapshot.openMemory()
             guard UInt64(clamping: try memory.status().st_size) == saved.size, try GuestMemory.contentHash(of: memory) == saved.contentHash else {
                 throw SnapshotError("the memory file's checksum is wrong")
@@ -79,6 +92,9 @@ extension MachineState.Identity {
     func check(_ configuration: MachineConfiguration, _ supported: [kvm_cpuid_entry2]) throws {
         guard Int(cpus) == configuration.cpus else { throw SnapshotError("it has \(cpus) vCPUs, not \(configuration.cpus)") }
         guard memory == UInt64(configuration.memory) else { throw SnapshotError("it has \(memory) bytes of memory, not \(configuration.memory)") }
+        guard extraMemory == 0 && baseFile == nil || extraMemory == UInt64(configuration.extraMemory) else {
+            throw SnapshotError("it has \(extraMemory) bytes of memory plugged in, not \(configuration.extraMemory)")
+        }
         guard softwareKVM == configuration.softwareKVM else { throw SnapshotError("it was made on another kind of KVM") }
         guard commandLine == ContentHash.of(Array(configuration.commandLine.utf8)) else {
             throw SnapshotError("its kernel had another command line")

@@ -1,4 +1,5 @@
 import CLinux
+import GuestMemory
 import KVM
 import Linux
 import Virtio
@@ -9,6 +10,8 @@ struct MachineState: Sendable {
     struct Identity: Equatable, Sendable {
         var cpus: UInt32
         var memory: UInt64
+        /// Bytes that the guest was to plug in.
+        var extraMemory: UInt64
         var softwareKVM: Bool
         /// Of the command line given with the configuration.
         var commandLine: UInt64
@@ -19,6 +22,8 @@ struct MachineState: Sendable {
         /// The VMM's executable.
         var program: FileFingerprint?
         var memoryFile: FileFingerprint
+        /// The memory file that has the pages which are not in this snapshot's.
+        var baseFile: FileFingerprint?
     }
 
     struct Device: Sendable {
@@ -30,6 +35,8 @@ struct MachineState: Sendable {
     }
 
     var identity: Identity
+    /// Pages that this snapshot's memory file has, where there is a ``Identity/baseFile``.
+    var changes: [PageRun] = []
     var machine: VirtualMachine.State
     var vcpus: [VCPU.State]
     var devices: [Device]
@@ -45,10 +52,10 @@ struct MachineState: Sendable {
 extension MachineState {
     static let magic: [UInt8] = Array("microvmS".utf8)
     /// Goes up with every change of what is written.
-    static let formatVersion: UInt32 = 1
+    static let formatVersion: UInt32 = 4
     static let headerSize = 32
     /// Most bytes of a state file.
-    static let sizeLimit = 16 << 20
+    static let sizeLimit = 160 << 20
 
     static func file(_ body: [UInt8]) -> [UInt8] {
         var header = StateWriter()
@@ -76,11 +83,12 @@ extension MachineState {
 
     var encoded: [UInt8] {
         var writer = StateWriter()
-        writer.section(.identity) { identity.write(to: &$0) }
-        writer.section(.machine) { machine.write(to: &$0) }
-        for vcpu in vcpus { writer.section(.vcpu) { vcpu.write(to: &$0) } }
-        for device in devices { writer.section(.device) { device.write(to: &$0) } }
-        writer.section(.end) { _ in }
+        writer.section(StateSection.identity) { identity.write(to: &$0) }
+        writer.section(StateSection.changes) { Self.write(changes, to: &$0) }
+        writer.section(StateSection.machine) { machine.write(to: &$0) }
+        for vcpu in vcpus { writer.section(StateSection.vcpu) { vcpu.write(to: &$0) } }
+        for device in devices { writer.section(StateSection.device) { device.write(to: &$0) } }
+        writer.section(StateSection.end) { _ in }
         return Self.file(writer.bytes)
     }
 
@@ -89,23 +97,25 @@ extension MachineState {
     /// - Parameter devices: how many there must be.
     init(_ file: [UInt8], devices count: Int) throws(SnapshotError) {
         var reader = StateReader(try Self.body(file))
-        identity = try reader.section(.identity) { reader throws(SnapshotError) in try Identity(from: &reader) }
-        machine = try reader.section(.machine) { reader throws(SnapshotError) in try VirtualMachine.State(from: &reader) }
+        identity = try reader.section(StateSection.identity) { reader throws(SnapshotError) in try Identity(from: &reader) }
+        changes = try reader.section(StateSection.changes) { reader throws(SnapshotError) in try Self.readChanges(from: &reader) }
+        machine = try reader.section(StateSection.machine) { reader throws(SnapshotError) in try VirtualMachine.State(from: &reader) }
         vcpus = []
         for _ in 0..<identity.cpus {
-            vcpus.append(try reader.section(.vcpu) { reader throws(SnapshotError) in try VCPU.State(from: &reader) })
+            vcpus.append(try reader.section(StateSection.vcpu) { reader throws(SnapshotError) in try VCPU.State(from: &reader) })
         }
         devices = []
         for _ in 0..<count {
-            devices.append(try reader.section(.device) { reader throws(SnapshotError) in try Device(from: &reader) })
+            devices.append(try reader.section(StateSection.device) { reader throws(SnapshotError) in try Device(from: &reader) })
         }
-        try reader.section(.end) { _ in }
+        try reader.section(StateSection.end) { _ in }
         guard reader.isAtEnd else { throw SnapshotError("there is something after the end") }
     }
 
-    /// The identity alone, which says whether the rest is worth reading.
-    static func identity(_ file: [UInt8]) throws(SnapshotError) -> Identity {
+    /// The identity, which says whether the rest is worth reading, and what memory is made of.
+    static func memory(_ file: [UInt8]) throws(SnapshotError) -> (identity: Identity, changes: [PageRun]) {
         var reader = StateReader(try body(file))
-        return try reader.section(.identity) { reader throws(SnapshotError) in try Identity(from: &reader) }
+        let identity = try reader.section(StateSection.identity) { reader throws(SnapshotError) in try Identity(from: &reader) }
+        return (identity, try reader.section(StateSection.changes) { reader throws(SnapshotError) in try readChanges(from: &reader) })
     }
 }

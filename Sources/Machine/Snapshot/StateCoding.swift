@@ -1,6 +1,33 @@
 import CLinux
+import GuestMemory
 import KVM
+import Linux
 import Virtio
+
+/// The parts of a state file, in this order; vCPUs and devices as often as there are any.
+enum StateSection: UInt32 {
+    case identity = 1
+    case machine = 2
+    case vcpu = 3
+    case device = 4
+    case end = 5
+    /// After the identity.
+    case changes = 6
+}
+
+extension StateWriter {
+    /// A structure of the kernel's, as ``write(_:)-([UInt8])``.
+    mutating func write<Value: BitwiseCopyable>(structure value: Value) { write(PlainStructure.bytes(of: value)) }
+}
+
+extension StateReader {
+    mutating func readStructure<Value: BitwiseCopyable>(_ type: Value.Type = Value.self) throws(SnapshotError) -> Value {
+        guard let value = PlainStructure.value(type, from: try readBytes(limit: MemoryLayout<Value>.size)) else {
+            throw SnapshotError("a structure of another length")
+        }
+        return value
+    }
+}
 
 // How each part of the state is written and read: the same fields in the same order.
 
@@ -12,37 +39,48 @@ extension FileFingerprint {
     init(from reader: inout StateReader) throws(SnapshotError) {
         self.init(size: try reader.read(), inode: try reader.read(), changed: try reader.read(), contentHash: try reader.read())
     }
-
-    static func write(_ fingerprint: FileFingerprint?, to writer: inout StateWriter) {
-        writer.write(fingerprint != nil)
-        fingerprint?.write(to: &writer)
-    }
-
-    static func readOptional(from reader: inout StateReader) throws(SnapshotError) -> FileFingerprint? {
-        try reader.readBool() ? try FileFingerprint(from: &reader) : nil
-    }
 }
 
 extension MachineState.Identity {
     func write(to writer: inout StateWriter) {
         writer.write(cpus)
         writer.write(memory)
+        writer.write(extraMemory)
         writer.write(softwareKVM)
         writer.write(commandLine)
         writer.write(cpuFeatures)
         kernel.write(to: &writer)
-        FileFingerprint.write(image, to: &writer)
-        FileFingerprint.write(program, to: &writer)
+        for file in [image, program] { writer.write(optional: file) { $1.write(to: &$0) } }
         memoryFile.write(to: &writer)
+        writer.write(optional: baseFile) { $1.write(to: &$0) }
     }
 
     init(from reader: inout StateReader) throws(SnapshotError) {
         let cpus = try reader.read(UInt32.self)
         guard MachineConfiguration.cpuRange.contains(Int(cpus)) else { throw SnapshotError("\(cpus) vCPUs") }
         self.init(
-            cpus: cpus, memory: try reader.read(), softwareKVM: try reader.readBool(), commandLine: try reader.read(),
-            cpuFeatures: try reader.read(), kernel: try FileFingerprint(from: &reader), image: try FileFingerprint.readOptional(from: &reader),
-            program: try FileFingerprint.readOptional(from: &reader), memoryFile: try FileFingerprint(from: &reader))
+            cpus: cpus, memory: try reader.read(), extraMemory: try reader.read(), softwareKVM: try reader.readBool(), commandLine: try reader.read(),
+            cpuFeatures: try reader.read(), kernel: try FileFingerprint(from: &reader),
+            image: try reader.readOptional { reader throws(SnapshotError) in try FileFingerprint(from: &reader) },
+            program: try reader.readOptional { reader throws(SnapshotError) in try FileFingerprint(from: &reader) },
+            memoryFile: try FileFingerprint(from: &reader),
+            baseFile: try reader.readOptional { reader throws(SnapshotError) in try FileFingerprint(from: &reader) })
+    }
+}
+
+extension MachineState {
+    /// More than a file of the longest size can say anyway.
+    private static let changeLimit = 16 << 20
+
+    static func write(_ changes: [PageRun], to writer: inout StateWriter) {
+        writer.write(changes) { writer, run in
+            writer.write(run.first)
+            writer.write(run.count)
+        }
+    }
+
+    static func readChanges(from reader: inout StateReader) throws(SnapshotError) -> [PageRun] {
+        try reader.readArray(limit: changeLimit) { reader throws(SnapshotError) in PageRun(first: try reader.read(), count: try reader.read()) }
     }
 }
 
@@ -96,8 +134,8 @@ extension VCPU.State {
 }
 
 extension MachineState.Device {
-    /// The file server's is the longest.
-    private static let stateLimit = 4 << 20
+    /// The file server's is the longest: some hundred bytes for each file a guest knows.
+    private static let stateLimit = 128 << 20
     private static let queueLimit = 64
 
     func write(to writer: inout StateWriter) {

@@ -73,6 +73,19 @@ public struct LinuxDevice: Codable, Sendable, Equatable {
         self.major = major
         self.minor = minor
     }
+
+    /// Those every container has (config-linux.md, Default Devices).
+    public static let defaults: [LinuxDevice] = [
+        ("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0),
+    ].map { LinuxDevice(path: "/dev/\($0.0)", type: .character, major: $0.1, minor: $0.2) }
+}
+
+extension Spec {
+    /// Device nodes the container has: the default ones, and those of the spec in place of one of the same path.
+    public var devices: [LinuxDevice] {
+        let own = linux?.devices ?? []
+        return LinuxDevice.defaults.filter { device in !own.contains { $0.path == device.path } } + own
+    }
 }
 
 public enum LinuxDeviceType: String, Keyword {

@@ -7,7 +7,7 @@ extension Spec {
             guard let hooks = spec.hooks?[keyPath: stage] else { continue }
             spec.hooks?[keyPath: stage] = hooks.map { hook in
                 var hook = hook
-                hook.env = redactedEnvironment(hook.env)
+                hook.env = hook.env.map(redactedEnvironment)
                 return hook
             }
         }
@@ -34,7 +34,7 @@ extension Process: CustomStringConvertible, CustomDebugStringConvertible, Custom
 extension Hook: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     public var description: String {
         var hook = self
-        hook.env = redactedEnvironment(env)
+        hook.env = env.map(redactedEnvironment)
         return (try? JSON.encode(hook)) ?? "hook"
     }
 

@@ -73,12 +73,12 @@ public struct Hook: Codable, Sendable, Equatable {
     public var path: String
     /// As `execv`'s argv, the name first.
     @OmitEmpty public var args: [String]
-    /// `NAME=value` strings.
-    @OmitEmpty public var env: [String]
+    /// `NAME=value` strings; nil: those of whoever runs the hook, as runc and crun have it.
+    public var env: [String]?
     /// Seconds, greater than zero.
     public var timeout: Int?
 
-    public init(path: String, args: [String] = [], env: [String] = [], timeout: Int? = nil) {
+    public init(path: String, args: [String] = [], env: [String]? = nil, timeout: Int? = nil) {
         self.path = path
         self.args = args
         self.env = env

@@ -38,9 +38,10 @@ extension Spec {
     /// types have no field for: all of a bundle's config.json.
     public func explanation(of document: JSON.Value) -> [Finding] {
         var findings = treatments()
+        let count = findings.count
         for problem in ruleProblems() {
             let treatment = problem.severity == .error ? Treatment.refused : .weakened
-            if let index = findings.firstIndex(where: { $0.field == problem.field }) {
+            if let index = findings[..<count].firstIndex(where: { $0.field == problem.field }) {
                 let value = findings[index].value
                 findings[index] = Finding(field: problem.field, value: value, treatment: treatment, note: problem.message)
             } else {

@@ -23,8 +23,11 @@ extension Validation {
             }
             if !namespace.path.isEmpty, !namespace.path.hasPrefix("/") { error("\(field).path", "\"\(namespace.path)\" is not absolute") }
         }
-        for type in [LinuxNamespaceType.pid, .network, .ipc] where !has(type) {
+        for type in [LinuxNamespaceType.pid, .ipc] where !has(type) {
             warning("linux.namespaces", "without type \(type.rawValue) the container shares the virtual machine's, not the host's")
+        }
+        if !has(.network) {
+            warning("linux.namespaces", "without type network the container has a loopback interface only: the host's interfaces stay the host's")
         }
     }
 
@@ -62,15 +65,29 @@ extension Validation {
         }
     }
 
-    /// The guest's kernel is the container's own, so every sysctl may be set; only the name must be one.
+    /// The guest's kernel is the container's own, so even those of the whole kernel may be set. Those of a namespace need
+    /// one, as with runc: without it they would be meant for the host.
     private mutating func checkSysctl(_ name: String) {
         let field = FieldPath([.key("linux"), .key("sysctl"), .key(name)]).description
         let parts = name.split(omittingEmptySubsequences: false) { $0 == "." || $0 == "/" }
         let plain = name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }
         // "..": an empty part, so that no name climbs out of /proc/sys.
         if !plain || parts.count < 2 || parts.contains("") { error(field, "is no name of a sysctl") }
-        if !spec.hostname.isEmpty, parts == ["kernel", "hostname"] { error(field, "contradicts hostname") }
+        if let type = Self.namespace(of: parts), !has(type) { error(field, "needs a namespace of type \(type.rawValue) in linux.namespaces") }
+        if parts == ["kernel", "hostname"] { error(field, spec.hostname.isEmpty ? "give hostname instead" : "contradicts hostname") }
         if !spec.domainname.isEmpty, parts == ["kernel", "domainname"] { error(field, "contradicts domainname") }
+    }
+
+    /// namespaces(7).
+    private static func namespace(of parts: [Substring]) -> LinuxNamespaceType? {
+        let ofIPC: Set<Substring> = ["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"]
+        return switch (parts.first, parts.dropFirst().first) {
+        case ("net", _): .network
+        case ("fs", "mqueue"): .ipc
+        case ("kernel", let name?) where ofIPC.contains(name): .ipc
+        case ("kernel", "domainname"): .uts
+        default: nil
+        }
     }
 
     private mutating func check(_ device: LinuxDevice, before: ArraySlice<LinuxDevice>, at field: String) {

@@ -31,9 +31,9 @@ extension Validation {
 
     private mutating func checkBind(_ mount: Mount, at field: String) {
         if mount.source.isEmpty { error("\(field).source", "a bind mount needs one") }
-        // The kernel would take no notice of them (mount(2), MS_BIND).
+        // The kernel takes no notice of them (mount(2), MS_BIND), and runc leaves it at that.
         for option in mount.options where MountOption.isFileSystemData(option) {
-            error("\(field).options", "\"\(option)\" is no option of a bind mount")
+            warning("\(field).options", "\"\(option)\" is no option of a bind mount")
         }
     }
 

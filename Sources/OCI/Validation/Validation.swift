@@ -155,7 +155,7 @@ struct Validation {
                 let field = "hooks.\(stage)[\(index)]"
                 if !hook.path.hasPrefix("/") { error("\(field).path", "\"\(hook.path)\" is not absolute") }
                 if let timeout = hook.timeout, timeout <= 0 { error("\(field).timeout", "\(timeout) is not greater than zero") }
-                checkEnvironment(hook.env, at: "\(field).env")
+                checkEnvironment(hook.env ?? [], at: "\(field).env")
             }
         }
     }

@@ -73,15 +73,24 @@ final class ContainerCgroup {
                 guard let machine = place.machine else { return }
                 if place.isApart { try makeCgroup(machine, in: place.hierarchy) }
                 try write("\(processID())", to: "cgroup.procs", of: machine)
+                if place.hierarchy.isUnified, !Self.mayUseDevices() { stay(out: place) }
             }
         }
     }
 
+    /// podman 4.3 gives a pod's cgroup a filter that refuses every device; filters of cgroups above hold, so no machine can be below it.
+    private static func mayUseDevices() -> Bool {
+        do throws(SystemError) { _ = try Descriptor.open("/dev/null", O_RDWR) } catch { return error.errno != .notPermitted }
+        return true
+    }
+
+    private func stay(out place: Place) {
+        try? write("\(processID())", to: "cgroup.procs", of: place.hierarchy.mountPoint + place.hierarchy.own)
+    }
+
     /// Puts this process back where it was, so that its cgroup can be removed.
     func leave() {
-        for place in places where place.machine != nil {
-            try? write("\(processID())", to: "cgroup.procs", of: place.hierarchy.mountPoint + place.hierarchy.own)
-        }
+        for place in places where place.machine != nil { stay(out: place) }
     }
 
     /// Removes cgroups; their processes are killed, or about to end.

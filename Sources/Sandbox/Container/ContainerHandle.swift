@@ -18,6 +18,12 @@ public struct ContainerHandle {
 
     public var id: String { directory.id }
 
+    /// Of the sandbox whose machine the container is in, mostly its own.
+    func machineDirectory() throws -> StateDirectory {
+        guard let other = try directory.read().machineOf else { return directory }
+        return try StateDirectory.open(other, in: root)
+    }
+
     public func state() throws -> State { try directory.read().state }
 
     /// A container that is running, or created; `verb` is for the error.
@@ -29,9 +35,11 @@ public struct ContainerHandle {
     public func kill(_ signal: Int32, all: Bool = false) throws {
         if signal == 0 {
             // kill(2): only whether it is there.
-            guard try directory.hasMonitor(), try directory.read().status != .stopped else { throw SandboxError(.wrongState, "container not running") }
+            guard try all || directory.hasMonitor() && directory.read().status != .stopped else { throw SandboxError(.wrongState, "container not running") }
             return
         }
+        // As with runc, which says so of a single process only.
+        if all, try directory.read().status == .stopped { return }
         let request = SignalRequest.with {
             $0.containerID = id
             $0.signal = UInt32(signal)
@@ -73,9 +81,14 @@ public struct ContainerHandle {
         var state = record.state
         state.status = .stopped
         state.pid = 0
-        let hooks = (try? directory.config())?.hooks?.poststop ?? []
+        let config = try? directory.config()
+        let hooks = config?.hooks?.poststop ?? []
         guard try directory.removeStale() else { throw SandboxError(.wrongState, "container \(id) is being deleted already") }
         ContainerCgroup.remove(record.cgroups)
+        if let network = config?.linux?.namespaces.first(where: { $0.type == .network && !$0.path.isEmpty }) {
+            // Of a monitor that was killed; others clean up behind themselves.
+            SandboxNetwork.removeLeftovers(of: network.path)
+        }
         guard record.status != .creating else { return }
         try HookRunner().runAll("poststop", hooks, state, warn: warn)
     }
@@ -91,6 +104,28 @@ public struct ContainerHandle {
         try? monitor.send(SIGKILL)
         guard try monitor.descriptor.waitReadable(atMost: Self.killDeadline) else {
             throw SandboxError(.timedOut, "container \(id): its monitor does not end")
+        }
+    }
+
+    /// Saves the container with its machine to a directory.
+    ///
+    /// - Parameters:
+    ///   - path: absolute; nothing, or an empty directory.
+    ///   - parent: absolute: a snapshot, only the difference to whose memory is written.
+    ///   - ending: ends it once it is saved; returns when nothing of it runs any more.
+    public func save(to path: String, since parent: String?, ending: Bool) throws {
+        let monitor = try monitor()
+        let request = SnapshotRequest.with {
+            $0.containerID = id
+            $0.directory = path
+            $0.stop = ending
+            $0.parent = parent ?? ""
+        }
+        // The monitor gives up by itself.
+        _ = try client().call(MonitorMethods.snapshot, request, deadline: nil)
+        guard ending, let monitor else { return }
+        guard try monitor.descriptor.waitReadable(atMost: Self.killDeadline) else {
+            throw SandboxError(.timedOut, "container \(id) was saved, but its monitor does not end")
         }
     }
 

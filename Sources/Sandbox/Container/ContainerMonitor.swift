@@ -12,22 +12,35 @@ public final class ContainerMonitor {
     let loop: EventLoop
     private let build: String
     private let log: Logger
-    private var ledger: Ledger
+    var ledger: Ledger
     private var progress: StartProgress?
     private var signals: SignalForwarder?
-    private var directory: StateDirectory?
-    private var machine: SandboxMachine?
+    private(set) var directory: StateDirectory?
+    private(set) var machine: SandboxMachine?
+    /// What the machine shows of the host.
+    var shares: [Plan.Share] = []
+    /// What the guest's agent calls the container; another name than ours where it goes on from a snapshot.
+    var guestID: String
     private var standIn: StandIn?
     private var cgroup: ContainerCgroup?
+    private var network: SandboxNetwork?
+    /// The sandbox whose machine this container is in; nil: it has one of its own.
+    private(set) var machineOf: String?
+    /// Other monitors' containers in this one's machine.
+    var members = 0
     private var console: ConsoleSession?
-    private var streams: ProcessStreams?
+    /// Until they are carried.
+    private var passed: [PassedDescriptor] = []
+    private(set) var streams: ProcessStreams?
     private var control: ControlService?
-    private var record: SandboxRecord?
-    private var hooks = Hooks()
+    private(set) var record: SandboxRecord?
+    var hooks = Hooks()
     /// Who asked for the start, and waits for the answer.
     private var starter: ((Result<Empty, Status>) -> Void)?
     /// The agent's answer to Wait.
-    private var exit: Result<WaitResponse, Status>?
+    private(set) var exit: Result<WaitResponse, Status>?
+    /// Who asked for a snapshot, and waits for it.
+    var wanted: WantedSnapshot?
     /// A signal that came before there was a container to take it.
     private var interrupted: Int32?
     /// The container's process on this host was killed.
@@ -47,6 +60,7 @@ public final class ContainerMonitor {
     ///   - build: this program's version, told to the agent.
     public init(_ launch: Launch, ledger: Ledger, build: String, log: Logger) throws(SystemError) {
         self.launch = launch
+        guestID = launch.id
         self.ledger = ledger
         self.build = build
         self.log = log
@@ -71,8 +85,13 @@ public final class ContainerMonitor {
         signals = try SignalForwarder(on: loop) { [weak self] in self?.take($0) }
         let root = try StateRoot(launch.root)
         do {
-            try create(in: root)
-            try startWhenAsked()
+            if let snapshot = launch.snapshot {
+                try restore(snapshot, in: root)
+                try goOn()
+            } else {
+                try create(in: root)
+                try startWhenAsked()
+            }
             let status = try finish()
             end(root, status)
             return status
@@ -84,7 +103,7 @@ public final class ContainerMonitor {
         }
     }
 
-    private func begin(_ stage: String, at time: UInt64 = monotonicNanoseconds()) {
+    func begin(_ stage: String, at time: UInt64 = monotonicNanoseconds()) {
         ledger.begin(stage, at: time)
         progress?.stage = stage
     }
@@ -92,69 +111,119 @@ public final class ContainerMonitor {
     // MARK: Create
 
     private func create(in root: StateRoot) throws {
+        passed = try PassedDescriptor.take(launch.passed)
         begin("parse")
-        let bundle = try Bundle.load(launch.bundle)
+        let bundle = try Bundle.load(launch.bundle, config: launch.config)
         for warning in try bundle.spec.validate() { log.debug("\(warning)") }
         let rootfs = try bundle.rootfs()
         hooks = bundle.spec.hooks ?? Hooks()
 
         begin("plan")
+        let shared = SharedMachine.find(bundle.spec.linux, in: root)
+        machineOf = shared?.record.id
         let plan = try Plan(
-            bundle, rootfs: rootfs, cpus: launch.cpus, memory: launch.memory, softwareKVM: launch.machine.softwareKVM ?? false, kind: SourceKind.of)
+            bundle, rootfs: rootfs, cpus: launch.cpus, memory: launch.memory, softwareKVM: launch.machine.softwareKVM ?? false,
+            prefix: shared == nil ? "" : "\(launch.id)-", kind: SourceKind.of)
         let terminal = bundle.spec.process?.terminal ?? false
         try checkConsole(terminal)
 
-        StateDirectory.sweep(root)
-        begin("stand-in")
-        let standIn = try standIn(bundle.spec)
-        var record = SandboxRecord(
-            id: launch.id, pid: standIn.pid, monitor: processID(), status: .creating, bundle: bundle.path, rootfs: rootfs, created: timestamp(wallClockNanoseconds()),
-            ociVersion: bundle.spec.ociVersion, annotations: bundle.spec.annotations, isTransient: !launch.keepsState)
-        let cgroup = ContainerCgroup(bundle.spec, id: launch.id, memory: plan.size.memory)
-        record.cgroups = cgroup?.paths ?? []
-        let directory = try StateDirectory.create(record, config: bundle.document, in: root)
-        self.directory = directory
-        self.record = record
-        let resources = bundle.spec.linux?.resources ?? LinuxResources()
-        self.cgroup = cgroup
-        try cgroup?.enter(standIn.pid)
-        try cgroup?.apply(resources, .booting)
-        try standIn.enter()
-
+        let directory = try prepare(bundle.spec, bundle.document, bundle: bundle.path, rootfs: rootfs, memory: plan.size.memory, plan.shares, in: root)
         if bundle.spec.root?.readonly == true, let root = try? Descriptor.open(rootfs, O_RDONLY | O_DIRECTORY) {
-            MountPoints(root: root).make(plan.guestSpec.mounts) { mount in plan.isFile(mount) }
+            let places = MountPoints(root: root)
+            // runc and crun make the working directory too.
+            let working = Mount(destination: bundle.spec.process?.cwd ?? "/")
+            places.make(plan.guestSpec.mounts + [working]) { mount in plan.isFile(mount) }
+            // The guest shows device nodes there.
+            places.make(plan.guestSpec.mounts + bundle.spec.devices.map { Mount(destination: $0.path, type: "device") }) { mount in
+                plan.isFile(mount) || mount.type == "device"
+            }
         }
-        let machine = try startMachine(plan, directory)
-        try standIn.waitUntilReady(machine.waiter)
-        try cgroup?.apply(resources, .running)
-
-        begin("streams")
-        let streams = ProcessStreams(try hostStreams(terminal), on: loop)
-        streams.onFirstOutput = { [weak self] in self?.ledger.begin("program") }
-        self.streams = streams
-        let guestStreams = try streams.open(vsock: machine.vsockPath)
-
-        if !hooks.prestart.isEmpty || !hooks.createRuntime.isEmpty {
-            begin("hooks")
-            // What crun tells them, and conformance tests expect; the newer hooks are told what the specification says.
-            var created = record.state
-            created.status = .created
-            try HookRunner().run("prestart", hooks.prestart, created)
-            try HookRunner().run("createRuntime", hooks.createRuntime, record.state)
-        }
+        let machine = try shared.map { try join($0, plan) } ?? machineStarter(directory).start(plan)
+        try settle(machine, bundle.spec)
+        let guestStreams = try openStreams(machine, terminal)
+        try runCreateHooks()
+        try connectNetwork(machine)
 
         begin("create")
         var spec = plan.guestSpec
+        if launch.listening > 0 { spec.process?.env += ["LISTEN_FDS=\(launch.listening)", "LISTEN_PID=1"] }
+        if let shared, let namespaces = bundle.spec.linux?.namespaces { spec.linux?.namespaces = shared.guestNamespaces(namespaces) }
         if terminal, let size = console?.size { spec.process?.consoleSize = Box(height: UInt32(size.rows), width: UInt32(size.columns)) }
         let request = try CreateContainerRequest.with {
             $0.containerID = launch.id
             $0.spec = .init(try JSON.encode(spec).utf8)
             $0.streams = guestStreams
         }
-        _ = try machine.call(AgentMethods.createContainer, request)
-        let whole = ProcessRequest.with { $0.containerID = launch.id }
+        record?.guestPID = try machine.call(AgentMethods.createContainer, request).pid
+        try serve(.created, machine, directory)
+    }
+
+    private func join(_ other: SharedMachine, _ plan: Plan) throws -> SandboxMachine {
+        begin("join")
+        let machine = SandboxMachine(other.directory.machinePlace, on: loop)
+        self.machine = machine
+        if let interruption { throw interruption }
+        try machine.join(other, as: launch.id, plan.shares, launch.machine.shareCache, build: build)
+        return machine
+    }
+
+    /// What a container has on this host before its machine: a process, a cgroup, a directory.
+    func prepare(
+        _ spec: Spec, _ config: JSON.Value, bundle: String, rootfs: String, memory: Int, _ shares: [Plan.Share], in root: StateRoot
+    ) throws -> StateDirectory {
+        self.shares = shares
+        StateDirectory.sweep(root)
+        begin("stand-in")
+        let standIn = try standIn(spec)
+        var record = SandboxRecord(
+            id: launch.id, pid: standIn.pid, monitor: processID(), status: .creating, bundle: bundle, rootfs: rootfs, created: timestamp(wallClockNanoseconds()),
+            ociVersion: spec.ociVersion, annotations: spec.annotations, isTransient: !launch.keepsState)
+        let cgroup = ContainerCgroup(spec, id: launch.id, memory: memory)
+        record.cgroups = cgroup?.paths ?? []
+        record.machineOf = machineOf
+        let directory = try StateDirectory.create(record, config: config, in: root)
+        self.directory = directory
+        self.record = record
+        self.cgroup = cgroup
+        try cgroup?.enter(standIn.pid)
+        try cgroup?.apply(spec.linux?.resources ?? LinuxResources(), .booting)
+        try standIn.enter()
+        return directory
+    }
+
+    /// The machine is up: what was prepared on this host meanwhile must be ready too.
+    func settle(_ machine: SandboxMachine, _ spec: Spec) throws {
+        try standIn?.waitUntilReady(machine.waiter)
+        try cgroup?.apply(spec.linux?.resources ?? LinuxResources(), .running)
+    }
+
+    func openStreams(_ machine: SandboxMachine, _ terminal: Bool) throws -> Streams {
+        begin("streams")
+        var host = try hostStreams(terminal)
+        host.passed = passed
+        passed = []
+        let streams = ProcessStreams(host, on: loop)
+        streams.onFirstOutput = { [weak self] in self?.ledger.begin("program") }
+        self.streams = streams
+        return try streams.open(vsock: machine.vsockPath)
+    }
+
+    func runCreateHooks() throws {
+        guard let record, !hooks.prestart.isEmpty || !hooks.createRuntime.isEmpty else { return }
+        begin("hooks")
+        // What crun tells them, and conformance tests expect; the newer hooks are told what the specification says.
+        var created = record.state
+        created.status = .created
+        try HookRunner().run("prestart", hooks.prestart, created)
+        try HookRunner().run("createRuntime", hooks.createRuntime, record.state)
+    }
+
+    /// There is a container: its end is waited for, and other commands are heard.
+    func serve(_ status: State.Status, _ machine: SandboxMachine, _ directory: StateDirectory) throws {
+        guard var record else { return }
+        let whole = ProcessRequest.with { $0.containerID = guestID }
         machine.callLater(AgentMethods.wait, whole, deadline: nil) { [weak self] in self?.exit = $0 }
-        record.status = .created
+        record.status = status
         try write(record)
         control = try ControlService(self, directory, on: loop)
     }
@@ -169,13 +238,20 @@ public final class ContainerMonitor {
 
     /// As SIGKILL ends any container, this one's machine ends.
     private func standInKilled() {
+        if record?.status == .creating {
+            killed = true
+            return interrupt(SIGKILL)
+        }
+        endAsKilled()
+    }
+
+    func endAsKilled() {
         killed = true
-        if record?.status == .creating { return interrupt(SIGKILL) }
         if exit == nil { exit = .success(.with { $0.exitStatus = 128 + UInt32(SIGKILL) }) }
     }
 
     /// runc's rules.
-    private func checkConsole(_ terminal: Bool) throws(SandboxError) {
+    func checkConsole(_ terminal: Bool) throws(SandboxError) {
         if launch.consoleSocket != nil, !terminal || launch.mode == .foreground {
             throw SandboxError(.badInput, "cannot use console socket if microvm will not detach or allocate tty")
         }
@@ -191,21 +267,20 @@ public final class ContainerMonitor {
             return try session.streams()
         }
         if terminal { console = try ConsoleSession.ofCaller() }
-        var host = try ProcessStreams.Host.ofCaller()
+        var host = try ProcessStreams.Host.ofCaller(forGood: launch.mode != .foreground)
         if terminal { host.standardError = nil }
         return host
     }
 
-    private func startMachine(_ plan: Plan, _ directory: StateDirectory) throws -> SandboxMachine {
-        let starter = MachineStarter(
-            place: directory.machinePlace, loop: loop, options: launch.machine, build: build, log: log,
+    func machineStarter(_ directory: StateDirectory) -> MachineStarter {
+        MachineStarter(
+            place: directory.machinePlace, loop: loop, options: launch.machine, build: build, name: launch.id, log: log,
             mark: { [weak self] in self?.begin($0, at: $1 ?? monotonicNanoseconds()) },
             report: { [weak self] in self?.tell($0) },
             use: { [weak self] machine in
                 self?.machine = machine
                 if let interruption = self?.interruption { throw interruption }
             })
-        return try starter.start(plan)
     }
 
     private func tell(_ news: Templates.Progress) {
@@ -221,6 +296,21 @@ public final class ContainerMonitor {
         try directory?.write(new)
     }
 
+    /// Gives the guest the interfaces that its namespace on this host has by now, if it has none yet. Engines make them before
+    /// the container is created, by hooks while it is, or before it is started.
+    func connectNetwork(_ machine: SandboxMachine) throws {
+        // What is in the namespace is the machine's already.
+        guard machineOf == nil else { return }
+        if network == nil, let pid = record?.pid { network = try SandboxNetwork(ofProcess: pid) }
+        guard let network, !network.isJoined else { return }
+        let (scan, taps) = try network.join()
+        for name in scan.unusable { log.warning("network interface \(name) is not Ethernet: the container does not get it") }
+        guard !taps.isEmpty else { return }
+        begin("network")
+        let places = try taps.map { try machine.connect($0) }
+        _ = try machine.call(AgentMethods.configureNetwork, scan.request(places: places))
+    }
+
     // MARK: Start
 
     private func startWhenAsked() throws {
@@ -232,6 +322,8 @@ public final class ContainerMonitor {
             guard exit == nil else { return }
         }
         do {
+            // Otherwise nobody had the time to change anything.
+            if launch.mode == .create { try connectNetwork(machine) }
             begin("start")
             progress?.end()
             _ = try machine.call(AgentMethods.startContainer, ContainerRequest.with { $0.containerID = launch.id })
@@ -247,6 +339,16 @@ public final class ContainerMonitor {
         if launch.mode == .detached { try ready() }
     }
 
+    /// The container runs already, or is paused: it comes from a snapshot.
+    private func goOn() throws {
+        guard let record else { return }
+        if let path = launch.pidFile { try writePIDFile(path, record.pid) }
+        progress?.end()
+        ledger.begin("first output")
+        if !hooks.poststart.isEmpty { try HookRunner().run("poststart", hooks.poststart, record.state) }
+        if launch.mode == .detached { try ready() }
+    }
+
     private func ready() throws {
         if let creator { loop.remove(creator) }
         creator = nil
@@ -258,10 +360,19 @@ public final class ContainerMonitor {
 
     private func finish() throws -> Int32 {
         guard let machine, let streams else { throw SandboxError(.guest, "no container") }
-        try machine.waiter.wait("the container to end") { exit != nil }
+        try machine.waiter.wait("the container to end") { exit != nil || wanted != nil }
+        while exit == nil, let snapshot = wanted {
+            make(snapshot)
+            try machine.waiter.wait("the container to end") { exit != nil || wanted != nil }
+        }
         guard case .success(let end) = exit else { throw SandboxError(.agentLost, "the guest's agent did not tell how the container ended") }
         let status = Int32(truncatingIfNeeded: end.exitStatus & 0xff)
-        if killed { machine.kill() } else { try streams.drain(machine.waiter) { [weak self] in self?.interrupted != nil || self?.killed == true } }
+        if killed {
+            machine.kill()
+        } else if try !streams.drain(machine.waiter, of: end, unless: { [weak self] in self?.interrupted != nil || self?.killed == true }),
+            interrupted == nil, !killed {
+            log.warning("the guest did not give all of the container's output")
+        }
         ledger.begin("end")
         if end.oomKilled { noteOutOfMemory() }
         if var record {
@@ -293,6 +404,7 @@ public final class ContainerMonitor {
         progress?.end()
         streams?.stop()
         machine?.kill()
+        network?.leave()
         console?.restore()
         control = nil
         try? LedgerStore(root).save(ledger.record(id: launch.id))
@@ -333,7 +445,7 @@ public final class ContainerMonitor {
 
     private func send(_ signal: Int32) {
         let request = SignalRequest.with {
-            $0.containerID = launch.id
+            $0.containerID = guestID
             $0.signal = UInt32(signal)
         }
         machine?.callLater(AgentMethods.signal, request, deadline: AgentConnection.shortDeadline) { [weak self] result in
@@ -342,10 +454,10 @@ public final class ContainerMonitor {
         }
     }
 
-    private func resize() {
+    func resize() {
         guard let size = console?.size else { return }
         let request = ResizeConsoleRequest.with {
-            $0.containerID = launch.id
+            $0.containerID = guestID
             $0.columns = UInt32(size.columns)
             $0.rows = UInt32(size.rows)
         }
@@ -358,11 +470,15 @@ public final class ContainerMonitor {
 extension ContainerMonitor {
     /// Passes a call on to the agent, unless it is about another container.
     func relay<Request, Response>(
-        _ method: Method<Request, Response>, _ request: Request, _ id: String, _ deadline: UInt64?,
+        _ method: Method<Request, Response>, _ request: Request, _ id: WritableKeyPath<Request, String>, _ deadline: UInt64?,
         _ complete: @escaping (Result<Response, Status>) -> Void
     ) {
-        guard id == launch.id, let machine else { return complete(.failure(Status(.notFound, "container \"\(id)\" does not exist"))) }
-        machine.callLater(method, request, deadline: deadline, complete)
+        guard request[keyPath: id] == launch.id, let machine else {
+            return complete(.failure(Status(.notFound, "container \"\(request[keyPath: id])\" does not exist")))
+        }
+        var inGuest = request
+        inGuest[keyPath: id] = guestID
+        machine.callLater(method, inGuest, deadline: deadline, complete)
     }
 
     func start(_ request: ContainerRequest, _ complete: @escaping (Result<Empty, Status>) -> Void) {
@@ -378,7 +494,7 @@ extension ContainerMonitor {
         guard record?.status == from else {
             return complete(.failure(Status(.failedPrecondition, "container not \(from.rawValue)")))
         }
-        relay(paused ? AgentMethods.pause : AgentMethods.resume, request, request.containerID, AgentConnection.shortDeadline) { [weak self] result in
+        relay(paused ? AgentMethods.pause : AgentMethods.resume, request, \.containerID, AgentConnection.shortDeadline) { [weak self] result in
             if case .success = result, var record = self?.record {
                 record.status = to
                 try? self?.write(record)
@@ -399,7 +515,7 @@ extension ContainerMonitor {
         } catch {
             return complete(.failure(Status(.invalidArgument, "\(error)")))
         }
-        relay(AgentMethods.update, inGuest, request.containerID, AgentConnection.shortDeadline) { [weak self] result in
+        relay(AgentMethods.update, inGuest, \.containerID, AgentConnection.shortDeadline) { [weak self] result in
             guard case .success = result, let cgroup = self?.cgroup else { return complete(result) }
             do {
                 try cgroup.update(resources)
@@ -417,7 +533,7 @@ extension ContainerMonitor {
         guard !request.execID.isEmpty, processes.insert(request.execID).inserted else {
             return complete(.failure(Status(.alreadyExists, "process \(request.execID) exists")))
         }
-        relay(AgentMethods.exec, request, request.containerID, AgentConnection.longDeadline) { [weak self] result in
+        relay(AgentMethods.exec, request, \.containerID, AgentConnection.longDeadline) { [weak self] result in
             if case .failure = result { self?.forget(request.execID) }
             complete(result)
         }
@@ -430,7 +546,7 @@ extension ContainerMonitor {
     func kill(_ process: String) {
         forget(process)
         let request = SignalRequest.with {
-            $0.containerID = launch.id
+            $0.containerID = guestID
             $0.execID = process
             $0.signal = UInt32(SIGKILL)
         }

@@ -7,7 +7,7 @@ public import TTRPC
 /// A connection to a container's monitor, for the commands that act on a container somebody else runs.
 public final class ControlClient {
     /// The monitor answers at once; what it asks the guest has deadlines below this one.
-    private static let deadline: UInt64 = 90_000_000_000
+    public static let deadline: UInt64 = 90_000_000_000
 
     public let directory: StateDirectory
     public let waiter: Waiter
@@ -31,9 +31,13 @@ public final class ControlClient {
     }
 
     /// Asks and waits for the answer.
-    public func call<Request: Message, Response: Message>(_ method: Method<Request, Response>, _ request: Request) throws -> Response {
+    ///
+    /// - Parameter deadline: nanoseconds; nil: as long as the monitor lives.
+    public func call<Request: Message, Response: Message>(
+        _ method: Method<Request, Response>, _ request: Request, deadline: UInt64? = ControlClient.deadline
+    ) throws -> Response {
         var answer: Result<Response, Status>?
-        callLater(method, request, deadline: Self.deadline) { answer = $0 }
+        callLater(method, request, deadline: deadline) { answer = $0 }
         while answer == nil { try waiter.loop.runOnce() }
         switch answer {
         case .success(let response): return response
@@ -57,6 +61,7 @@ extension SandboxError {
         case .notFound: self.init(.notFound, status.description)
         case .permissionDenied: self.init(.notExecutable, status.description)
         case .failedPrecondition: self.init(.wrongState, status.description)
+        case .aborted: self.init(.refused, status.description)
         case .deadlineExceeded: self.init(.timedOut, status.description)
         case .unavailable, .dataLoss, .cancelled: self.init(.agentLost, "the guest's agent: \(status)")
         case .invalidArgument, .outOfRange, .unimplemented: self.init(.badInput, status.description)
@@ -74,6 +79,7 @@ extension SandboxError {
             case .timedOut: .deadlineExceeded
             case .badInput: .invalidArgument
             case .agentLost: .unavailable
+            case .refused: .aborted
             default: .unknown
             }
         return Status(code, description)

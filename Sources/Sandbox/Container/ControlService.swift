@@ -49,6 +49,8 @@ private final class Session {
     private unowned let monitor: ContainerMonitor
     /// Processes this connection executed and has not seen the end of.
     private var processes: Set<String> = []
+    /// The container that joined the machine by this connection.
+    private var member: Member?
 
     init(_ monitor: ContainerMonitor) {
         self.monitor = monitor
@@ -62,10 +64,17 @@ private final class Session {
         table.on(AgentMethods.pause) { [monitor] request, reply in monitor.setPaused(true, request) { reply.complete($0) } }
         table.on(AgentMethods.resume) { [monitor] request, reply in monitor.setPaused(false, request) { reply.complete($0) } }
         table.on(AgentMethods.update) { [monitor] request, reply in monitor.update(request) { reply.complete($0) } }
+        table.on(MonitorMethods.join) { [weak self] request, reply in self?.join(request, reply) }
+        table.on(MonitorMethods.leave) { [weak self] _, reply in
+            guard let self, let member = self.member else { return reply.succeed(Empty()) }
+            self.member = nil
+            self.monitor.dismiss(member) { reply.succeed(Empty()) }
+        }
+        table.on(MonitorMethods.snapshot) { [monitor] request, reply in monitor.snapshot(request) { reply.complete($0) } }
         table.on(AgentMethods.exec) { [weak self] request, reply in self?.exec(request, reply) }
         table.on(AgentMethods.wait) { [weak self] request, reply in self?.wait(request, reply) }
         table.on(AgentMethods.listProcesses) { [monitor] request, reply in
-            monitor.relay(AgentMethods.listProcesses, request, request.containerID, AgentConnection.shortDeadline) { result in
+            monitor.relay(AgentMethods.listProcesses, request, \.containerID, AgentConnection.shortDeadline) { result in
                 reply.complete(result.map { monitor.withoutStrangers($0) })
             }
         }
@@ -77,10 +86,22 @@ private final class Session {
     }
 
     private func relay<Request, Response>(
-        _ method: Method<Request, Response>, _ id: KeyPath<Request, String>, _ deadline: UInt64?, in table: inout MethodTable
+        _ method: Method<Request, Response>, _ id: WritableKeyPath<Request, String>, _ deadline: UInt64?, in table: inout MethodTable
     ) {
         table.on(method) { [monitor] request, reply in
-            monitor.relay(method, request, request[keyPath: id], deadline) { reply.complete($0) }
+            monitor.relay(method, request, id, deadline) { reply.complete($0) }
+        }
+    }
+
+    private func join(_ request: JoinRequest, _ reply: MethodTable.Reply<Empty>) {
+        guard member == nil else { return reply.fail(Status(.failedPrecondition, "this connection has joined already")) }
+        if let refusal = monitor.refusal(of: request) { return reply.fail(refusal) }
+        let member = Member(id: request.containerID, shares: request.shares.map(\.name))
+        self.member = member
+        monitor.admit(request) { [weak self, monitor] result in
+            guard case .failure = result else { return reply.complete(result) }
+            self?.member = nil
+            monitor.dismiss(member) { reply.complete(result) }
         }
     }
 
@@ -92,7 +113,7 @@ private final class Session {
     }
 
     private func wait(_ request: ProcessRequest, _ reply: MethodTable.Reply<WaitResponse>) {
-        monitor.relay(AgentMethods.wait, request, request.containerID, nil) { [weak self, monitor] result in
+        monitor.relay(AgentMethods.wait, request, \.containerID, nil) { [weak self, monitor] result in
             if case .success = result {
                 self?.processes.remove(request.execID)
                 monitor.forget(request.execID)
@@ -105,6 +126,8 @@ private final class Session {
     func close() {
         for process in processes { monitor.kill(process) }
         processes = []
+        if let member { monitor.dismiss(member) {} }
+        member = nil
     }
 }
 

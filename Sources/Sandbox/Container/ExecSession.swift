@@ -13,6 +13,10 @@ public struct ExecLaunch: Codable, Sendable, Equatable {
     public let isDetached: Bool
     public var pidFile: String?
     public var consoleSocket: String?
+    /// Below the container's, from there on.
+    public var cgroup: String?
+    /// The caller's open files that the process has too.
+    public var passed: [Int32] = []
 
     public init(id: String, root: String, process: OCI.Process, isDetached: Bool) {
         self.id = id
@@ -46,9 +50,10 @@ public final class ExecSession {
         execID = "\(processID()).\(try GuestStream.freshID())"
         defer { console?.restore() }
 
-        let streams = ProcessStreams(try hostStreams(), on: client.waiter.loop)
+        let streams = ProcessStreams(try host(), on: client.waiter.loop)
         defer { streams.stop() }
-        let guestStreams = try streams.open(vsock: handle.directory.machinePlace.socketPath(SandboxMachine.vsockName))
+        let machine = try handle.machineDirectory()
+        let guestStreams = try withExtendedLifetime(machine) { try streams.open(vsock: machine.machinePlace.socketPath(SandboxMachine.vsockName)) }
         var process = launch.process
         if let size = console?.size { process.consoleSize = Box(height: UInt32(size.rows), width: UInt32(size.columns)) }
         let request = try ExecRequest.with {
@@ -56,6 +61,7 @@ public final class ExecSession {
             $0.execID = execID
             $0.process = .init(try JSON.encode(process).utf8)
             $0.streams = guestStreams
+            $0.cgroup = launch.cgroup ?? ""
         }
         _ = try client.call(AgentMethods.exec, request)
         var end: Result<WaitResponse, Status>?
@@ -70,7 +76,7 @@ public final class ExecSession {
 
         try client.waiter.wait("the process to end") { end != nil }
         guard case .success(let answer) = end else { throw SandboxError(.agentLost, "the guest's agent did not tell how the process ended") }
-        try streams.drain(client.waiter)
+        guard try streams.drain(client.waiter, of: answer) else { throw SandboxError(.agentLost, "the guest did not give all of the process's output") }
         return Int32(truncatingIfNeeded: answer.exitStatus & 0xff)
     }
 
@@ -83,7 +89,13 @@ public final class ExecSession {
         }
     }
 
-    private func hostStreams() throws -> ProcessStreams.Host {
+    private func host() throws -> ProcessStreams.Host {
+        var host = try standardStreams()
+        host.passed = try PassedDescriptor.take(launch.passed)
+        return host
+    }
+
+    private func standardStreams() throws -> ProcessStreams.Host {
         if let socket = launch.consoleSocket {
             guard launch.process.terminal, launch.isDetached else {
                 throw SandboxError(.badInput, "cannot use console socket if microvm will not detach or allocate tty")
@@ -92,12 +104,12 @@ public final class ExecSession {
             console = session
             return try session.streams()
         }
-        guard launch.process.terminal else { return try .ofCaller() }
+        guard launch.process.terminal else { return try .ofCaller(forGood: launch.isDetached) }
         guard !launch.isDetached else {
             throw SandboxError(.badInput, "cannot allocate tty if microvm will detach without setting console socket")
         }
         console = try ConsoleSession.ofCaller()
-        var host = try ProcessStreams.Host.ofCaller()
+        var host = try ProcessStreams.Host.ofCaller(forGood: false)
         host.standardError = nil
         return host
     }

@@ -37,7 +37,7 @@ public struct HookRunner {
     private func run(_ hook: Hook, _ state: String) throws {
         let (errors, errorsWriting) = try Descriptor.pipe()
         var options = ChildProcess.Options()
-        options.environment = hook.env
+        options.environment = try hook.env ?? ownEnvironment()
         options.standardInput = try input(state)
         options.standardError = errorsWriting
         let child = try ChildProcess(hook.path, hook.args.isEmpty ? [hook.path] : hook.args, options)

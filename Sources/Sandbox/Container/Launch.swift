@@ -1,3 +1,5 @@
+public import OCI
+
 /// Everything a monitor must know to run one container; a front end sends it to its monitor as JSON.
 public struct Launch: Codable, Sendable, Equatable {
     public enum Mode: String, Codable, Sendable {
@@ -12,6 +14,8 @@ public struct Launch: Codable, Sendable, Equatable {
     public let id: String
     /// Absolute path.
     public let bundle: String
+    /// The configuration, absolute or from the bundle on.
+    public var config = Bundle.configName
     /// The root of all state, absolute.
     public let root: String
     public let mode: Mode
@@ -24,6 +28,12 @@ public struct Launch: Codable, Sendable, Equatable {
     public var pidFile: String?
     /// Where the terminal's other end is sent, absolute.
     public var consoleSocket: String?
+    /// The caller's open files that the container has too.
+    public var passed: [Int32] = []
+    /// How many of them systemd's `LISTEN_FDS` is about.
+    public var listening = 0
+    /// A snapshot's directory to go on from, absolute; nil: start the bundle's container.
+    public var snapshot: String?
     /// State stays after the end, for `state` and `delete`.
     public var keepsState = false
 

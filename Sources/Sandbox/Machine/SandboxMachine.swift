@@ -17,6 +17,7 @@ public final class SandboxMachine {
         public var console: String?
         /// Nil: the VMM finds out.
         public var softwareKVM: Bool?
+        public var shareCache = ShareCache.auto
         /// Where templates are kept; nil: ``TemplateStore/defaultPath``.
         public var templates: String?
         /// Boot, even if there is a template.
@@ -28,11 +29,14 @@ public final class SandboxMachine {
     /// From the first instruction to the agent. A cold boot on a busy software KVM takes half a minute.
     private static let bootDeadline: UInt64 = 120_000_000_000
     private static let restoreDeadline: UInt64 = 20_000_000_000
-    /// For a snapshot to be written.
+    /// For a snapshot to be written: at least this, and as long as a slow disk takes for the memory, 32 MB/s.
     private static let snapshotDeadline: UInt64 = 60_000_000_000
+    private static let snapshotNanosecondsPerByte: UInt64 = 32
     private static let powerOffDeadline: UInt64 = 5_000_000_000
     /// How long a lost agent waits for the reason, which the VMM may be about to tell.
     private static let reasonDelay: UInt64 = 1_000_000_000
+    /// Of Linux (__NEW_UTS_LEN).
+    private static let hostNameLimit = 64
     static let vsockName = "vsock.sock"
     private static let consoleName = "console.log"
 
@@ -46,6 +50,11 @@ public final class SandboxMachine {
     private(set) var end: MachineEnd?
     private var consoleFile: Descriptor?
     private var isRestored = false
+    /// To the monitor whose machine it is, where it is another's.
+    private var membership: ControlClient?
+    /// What it was launched with; a snapshot needs the same again.
+    private(set) var size: MachineSize?
+    private(set) var extraMemory = 0
 
     init(_ place: MachinePlace, on loop: EventLoop) {
         self.place = place
@@ -63,9 +72,11 @@ public final class SandboxMachine {
     ///
     /// - Parameters:
     ///   - snapshot: the directory of a snapshot of a machine of this size, taken with an idle agent; nil: boot.
+    ///   - base: the snapshot that one was saved against.
+    ///   - extraMemory: bytes that the guest plugs in when it goes on. ``waitForMemory()`` waits for that.
     ///   - onStarted: called when the guest's first instruction is due.
     func launch(
-        _ size: MachineSize, _ shares: [Plan.Share], _ options: Options, restoring snapshot: Descriptor? = nil,
+        _ size: MachineSize, _ shares: [Plan.Share], _ options: Options, restoring snapshot: Descriptor? = nil, base: Descriptor? = nil, extraMemory: Int = 0,
         onStarted: @escaping (VMMProcess.StartTimes) -> Void = { _ in }
     ) throws {
         let installation = try Installation(vmm: options.vmm, kernel: options.kernel, image: options.image)
@@ -74,33 +85,61 @@ public final class SandboxMachine {
         if snapshot == nil { try listenForAgent() }
         let vmm = try VMMProcess(
             VMMProcess.Options(
-                size: size, program: installation.vmm, kernel: kernel, image: image, commandLine: options.kernelArguments,
-                shares: roots, vsock: try Descriptor.listening(at: .unix(vsockPath)), vsockName: Self.vsockName, directory: place.sockets,
-                console: try openConsole(options.console), softwareKVM: options.softwareKVM, snapshot: snapshot),
+                size: size, extraMemory: extraMemory, program: installation.vmm, kernel: kernel, image: image, commandLine: options.kernelArguments,
+                shares: roots, shareCache: options.shareCache, vsock: try Descriptor.listening(at: .unix(vsockPath)), vsockName: Self.vsockName, directory: place.sockets,
+                console: try openConsole(options.console), softwareKVM: options.softwareKVM, snapshot: snapshot, base: base),
             on: loop)
         vmm.onStarted = onStarted
         vmm.onEnd = { [weak self] in self?.machineEnded($0) }
         self.vmm = vmm
         isRestored = snapshot != nil
+        self.size = size
+        self.extraMemory = extraMemory
         if isRestored { try dialAgent() }
     }
 
-    /// Waits for the agent's call, or its answer to ours, shakes hands, and gives the guest entropy and the time of day: a
+    /// Waits for the agent's call, or its answer to ours, shakes hands, and gives the guest entropy, the time of day and a name: a
     /// restored one is different from its template's others by then, and one that took long to boot is not late.
+    ///
+    /// - Parameter name: the guest's host name, which containers have that ask for none; empty: as it is.
     @discardableResult
-    func waitForAgent(build: String, onAnswer: () -> Void = {}) throws -> ConnectResponse {
+    func waitForAgent(build: String, name: String = "", onAnswer: () -> Void = {}) throws -> ConnectResponse {
         try waiter.wait("the guest to start", atMost: isRestored ? Self.restoreDeadline : Self.bootDeadline) { agent != nil }
         guard let agent else { throw SandboxError(.agentLost, "no agent") }
         onAnswer()
         var answer: Result<Void, Status>?
         var renewal: Result<Void, Status>?
         agent.shakeHands(build: build) { answer = $0 }
-        try agent.renew { renewal = $0.map { _ in } }
+        try agent.renew(hostName: String(name.prefix(Self.hostNameLimit))) { renewal = $0.map { _ in } }
         try waiter.wait("the guest's agent", atMost: AgentConnection.longDeadline) { answer != nil && renewal != nil }
         for case .failure(let status) in [answer, renewal] {
             throw waiter.failure ?? SandboxError(.agentLost, "the guest's agent: \(status)")
         }
         return agent.information
+    }
+
+    /// Goes into the machine of another sandbox, with a connection of its own to the agent. ``kill()`` leaves it again.
+    func join(_ other: SharedMachine, as id: String, _ shares: [Plan.Share], _ cache: ShareCache, build: String) throws {
+        let monitor = try ControlClient(other.directory)
+        membership = monitor
+        _ = try monitor.call(
+            MonitorMethods.join,
+            JoinRequest.with {
+                $0.containerID = id
+                $0.shares = shares.map { share in
+                    .with {
+                        $0.name = share.name
+                        $0.path = share.path
+                        $0.mode = share.mode(cache)
+                    }
+                }
+            })
+        try dialAgent()
+        try waiter.wait("the guest's agent", atMost: Self.restoreDeadline) { agent != nil }
+        var answer: Result<Void, Status>?
+        agent?.shakeHands(build: build) { answer = $0 }
+        try waiter.wait("the guest's agent", atMost: AgentConnection.longDeadline) { answer != nil }
+        if case .failure(let status) = answer { throw waiter.failure ?? SandboxError(.agentLost, "the guest's agent: \(status)") }
     }
 
     private static func openRoot(_ share: Plan.Share) throws(SandboxError) -> Descriptor {
@@ -206,9 +245,16 @@ public final class SandboxMachine {
     }
 
     /// Writes the machine as it is into an empty directory.
-    func save(to directory: Descriptor) throws {
-        try request("snapshot", passing: [directory], atMost: Self.snapshotDeadline)
+    ///
+    /// - Parameter base: a snapshot's directory, only the difference to whose memory is written.
+    func save(to directory: Descriptor, since base: Descriptor? = nil) throws {
+        try request("snapshot", passing: [directory] + (base.map { [$0] } ?? []), atMost: Self.snapshotDeadline + UInt64((size?.memory ?? 0) + extraMemory) * Self.snapshotNanosecondsPerByte)
     }
+
+    /// Stops every vCPU.
+    func pause() throws { try request("pause") }
+
+    func resume() throws { try request("resume") }
 
     /// Shows the guest a directory while it runs.
     func share(_ name: String, _ root: Descriptor, readOnly: Bool) throws {
@@ -219,12 +265,37 @@ public final class SandboxMachine {
         try request("unshare \(name)")
     }
 
-    private func request(_ text: String, passing: [Descriptor] = [], atMost deadline: UInt64 = AgentConnection.shortDeadline) throws {
-        guard let vmm else { return }
+    /// Waits until the guest has plugged in all its memory.
+    func waitForMemory() throws {
+        if extraMemory > 0 { try request("plugged", atMost: 2 * AgentConnection.shortDeadline) }
+    }
+
+    /// As ``share(_:_:readOnly:)``, without waiting; `mode` are the words of the request.
+    func shareLater(_ name: String, _ root: Descriptor, _ mode: [String], _ complete: @escaping (Result<String, SandboxError>) -> Void) {
+        guard let vmm else { return complete(.failure(SandboxError(.wrongState, "the container has no machine of its own"))) }
+        vmm.request("share \(name) \(mode.joined(separator: " "))", passing: [root], complete)
+    }
+
+    func unshareLater(_ name: String) {
+        vmm?.request("unshare \(name)") { _ in }
+    }
+
+    /// Plugs in a network device whose cable ends in `tap`.
+    ///
+    /// - Returns: its place among the machine's devices.
+    func connect(_ tap: MachineTap) throws -> UInt32 {
+        guard let address = tap.interface.address else { return 0 }
+        let answer = try request("network \(address) \(min(tap.interface.mtu, UInt32(UInt16.max)))", passing: [tap.descriptor])
+        return UInt32(answer) ?? 0
+    }
+
+    @discardableResult
+    private func request(_ text: String, passing: [Descriptor] = [], atMost deadline: UInt64 = AgentConnection.shortDeadline) throws -> String {
+        guard let vmm else { return "" }
         var answer: Result<String, SandboxError>?
         vmm.request(text, passing: passing) { answer = $0 }
         try waiter.wait("the virtual machine monitor", atMost: deadline) { answer != nil }
-        _ = try answer?.get()
+        return try answer?.get() ?? ""
     }
 
     // MARK: End
@@ -280,6 +351,8 @@ public final class SandboxMachine {
         agent?.close()
         if let listener { loop.remove(listener) }
         listener = nil
+        _ = try? membership?.call(MonitorMethods.leave, Empty(), deadline: AgentConnection.longDeadline)
+        membership = nil
         guard end == nil, let vmm else { return }
         vmm.kill()
         waitForEnd(atMost: Self.powerOffDeadline)

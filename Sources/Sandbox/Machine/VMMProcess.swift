@@ -28,11 +28,14 @@ public struct MachineEnd: Error, Sendable, Equatable {
 final class VMMProcess {
     struct Options {
         var size: MachineSize
+        /// Bytes that the guest plugs in when it goes on from a snapshot.
+        var extraMemory = 0
         var program: String
         var kernel: Descriptor
         var image: Descriptor
         var commandLine: String
         var shares: [(share: Plan.Share, root: Descriptor)]
+        var shareCache: ShareCache
         /// Listening Unix socket for connections into the guest.
         var vsock: Descriptor
         /// Connections out of the guest to port P go to the Unix socket of this name followed by `_P`, in ``directory``.
@@ -44,6 +47,8 @@ final class VMMProcess {
         var softwareKVM: Bool?
         /// The directory of a snapshot to go on from; nil: boot.
         var snapshot: Descriptor?
+        /// The one that was saved against, if it was.
+        var base: Descriptor?
     }
 
     private static let messageLimit = 4096
@@ -88,12 +93,16 @@ final class VMMProcess {
         if !options.commandLine.isEmpty { arguments += ["--cmdline", options.commandLine] }
         if let software = options.softwareKVM { arguments += ["--host-kind", software ? "software" : "hardware"] }
         if let snapshot = options.snapshot { arguments += ["--restore-fd", "\(snapshot.raw)"] }
-        for (share, root) in options.shares { arguments += ["--share", "\(share.name):\(root.raw):\(share.mode.joined(separator: ":"))"] }
+        if options.extraMemory > 0 { arguments += ["--extra-memory", "\(options.extraMemory)"] }
+        if let base = options.base { arguments += ["--base-fd", "\(base.raw)"] }
+        for (share, root) in options.shares {
+            arguments += ["--share", "\(share.name):\(root.raw):\(share.mode(options.shareCache).joined(separator: ":"))"]
+        }
         var process = ChildProcess.Options()
         process.standardError = writing
         process.diesWithParent = true
         process.inherited = [options.kernel, options.image, theirs, options.vsock, options.console, options.directory] + options.shares.map(\.root)
-        process.inherited += options.snapshot.map { [$0] } ?? []
+        process.inherited += [options.snapshot, options.base].compactMap { $0 }
         do throws(SystemError) { child = try ChildProcess(options.program, arguments, process) } catch {
             throw SandboxError(.missing(error.errno), "\(options.program): \(error.errno)")
         }

@@ -44,6 +44,19 @@ public struct MachineSize: Sendable, Equatable {
         self.memory = Self.rounded(bytes)
     }
 
+    /// What a template of the default memory can become by plugging in the rest; nil where it cannot, or this is no more than that.
+    ///
+    /// Where KVM interprets the guest's kernel each 128 MiB would take it over a second: a template of the size is better there.
+    func template(softwareKVM: Bool?) -> (size: MachineSize, extraMemory: Int)? {
+        let defaultMemory = Self.defaultMemory(false)
+        guard softwareKVM == false, memory > defaultMemory, memory - defaultMemory <= Self.extraMemoryLimit else { return nil }
+        guard let size = try? MachineSize(cpus: cpus, memory: defaultMemory, softwareKVM: false) else { return nil }
+        return (size, memory - defaultMemory)
+    }
+
+    /// Of `microvm-vmm`.
+    private static let extraMemoryLimit = 64 << 30
+
     private static func rounded(_ bytes: Int) -> Int { (bytes + granule - 1) / granule * granule }
 
     /// Enough to use all of the quota at once, or every CPU it may run on.

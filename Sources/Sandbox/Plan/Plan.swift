@@ -6,7 +6,7 @@ public import OCI
 /// Pure: nothing on the host is changed, and only ``SourceKind``s are asked for.
 public struct Plan: Sendable, Equatable {
     /// A directory or file of the host that appears in the guest as `/run/microvm/shares/NAME`.
-    public struct Share: Sendable, Equatable {
+    public struct Share: Sendable, Equatable, Codable {
         public let name: String
         /// Absolute, on the host.
         public let path: String
@@ -14,9 +14,11 @@ public struct Plan: Sendable, Equatable {
         /// The spec's field that asks for it.
         public let field: String
 
-        /// As the VMM is told. Only a root file system's files may be mapped: others are truncated on the host now and then,
+        /// As the VMM is told (CachePolicy of its file server). Only a root file system's files may be mapped: others are truncated on the host now and then,
         /// which would end the guest.
-        var mode: [String] { (readOnly ? ["ro"] : ["rw"]) + (name == Plan.rootShare ? ["auto", "mapped"] : []) }
+        func mode(_ cache: ShareCache) -> [String] {
+            (readOnly ? ["ro"] : ["rw"]) + [cache.rawValue] + (field == Plan.rootField ? ["mapped"] : [])
+        }
     }
 
     public var size: MachineSize
@@ -27,21 +29,26 @@ public struct Plan: Sendable, Equatable {
     private var files: Set<String> = []
 
     static let rootShare = "rootfs"
+    private static let rootField = "root.path"
+    /// Before the names of shares, where several containers' are in one machine.
+    private let prefix: String
 
     /// - Parameters:
     ///   - rootfs: absolute path on the host.
     ///   - cpus, memory: the operator's choice.
     ///   - softwareKVM: KVM interprets the guest kernel.
+    ///   - prefix: tells its shares from those of others in the machine.
     ///   - kind: what the source of a bind mount is.
     public init(
-        _ bundle: Bundle, rootfs: String, cpus: Int?, memory: Int?, softwareKVM: Bool, kind: (String) throws(SandboxError) -> SourceKind
+        _ bundle: Bundle, rootfs: String, cpus: Int?, memory: Int?, softwareKVM: Bool, prefix: String = "", kind: (String) throws(SandboxError) -> SourceKind
     ) throws(SandboxError) {
         let spec = bundle.spec
+        self.prefix = prefix
         size = try MachineSize(spec, cpus: cpus, memory: memory, softwareKVM: softwareKVM)
         let readOnly = spec.root?.readonly ?? false
-        shares = [Share(name: Self.rootShare, path: rootfs, readOnly: readOnly, field: "root.path")]
+        shares = [Share(name: prefix + Self.rootShare, path: rootfs, readOnly: readOnly, field: Self.rootField)]
         guestSpec = spec
-        guestSpec.root = Root(path: Self.guestPath(Self.rootShare), readonly: readOnly)
+        guestSpec.root = Root(path: Self.guestPath(prefix + Self.rootShare), readonly: readOnly)
         guestSpec.mounts = []
         for (index, mount) in spec.mounts.enumerated() {
             try add(mount, at: index, bundle: bundle.path, kind: kind)
@@ -62,7 +69,7 @@ public struct Plan: Sendable, Equatable {
             // Engines share one tmpfs of the host among a pod's containers; memory cannot be mapped across machines.
             guestSpec.mounts.append(Self.sharedMemory(mount, found))
         case .directory, .hostMemory, .file:
-            let share = Share(name: "mount\(index)", path: source, readOnly: mount.isReadOnly, field: field)
+            let share = Share(name: "\(prefix)mount\(index)", path: source, readOnly: mount.isReadOnly, field: field)
             shares.append(share)
             var guestMount = mount
             guestMount.source = Self.guestPath(share.name)

@@ -23,6 +23,10 @@ public struct SandboxRecord: Codable, Sendable, Equatable {
     public var isTransient: Bool
     /// Set once the container has ended.
     public var exitStatus: Int32?
+    /// The sandbox whose machine it is in; nil: its own.
+    public var machineOf: String?
+    /// Of its first process, in the guest.
+    public var guestPID: UInt32?
 
     public init(
         id: String, pid: Int32, monitor: Int32, status: State.Status, bundle: String, rootfs: String, created: String, ociVersion: String,

@@ -100,8 +100,11 @@ public final class StateDirectory {
     }
 
     /// The config.json the container was created with.
-    public func config() throws -> Spec {
-        try JSON.decode(from: Descriptor.open(Self.configName, O_RDONLY, at: descriptor).readToEnd(limit: Bundle.configLimit))
+    public func config() throws -> Spec { try JSON.decode(from: configText()) }
+
+    /// The same as it stands there.
+    func configText() throws -> [UInt8] {
+        try Descriptor.open(Self.configName, O_RDONLY, at: descriptor).readToEnd(limit: Bundle.configLimit)
     }
 
     /// A path that leads to `name` in the directory and fits a socket's address, as long as this object lives.

@@ -26,6 +26,9 @@ struct HostStream {
         let kind = try inherited.status().st_mode & S_IFMT
         if kind == S_IFREG {
             self.init(inherited, .always, Self.nonBlockingPiece)
+        } else if kind == S_IFIFO, access == O_RDONLY, !inherited.isAnonymousPipe {
+            // Opened again after its last writer has gone, a named pipe's end would not be reported (fifo(7), poll).
+            self.init(inherited, .polled, Self.blockingPiece)
         } else if kind == S_IFIFO || inherited.isTerminal, let own = try? inherited.reopened(access | O_NONBLOCK | O_NOCTTY) {
             self.init(own, .polled, Self.nonBlockingPiece)
         } else if kind == S_IFCHR, !inherited.isTerminal {
@@ -47,4 +50,8 @@ struct HostStream {
         self.readiness = readiness
         self.pieceSize = pieceSize
     }
+}
+
+extension Descriptor {
+    fileprivate var isAnonymousPipe: Bool { (try? readLink("/proc/self/fd/\(raw)"))?.hasPrefix("pipe:") == true }
 }

@@ -14,8 +14,9 @@ final class Pump {
     private static let bufferSize = 64 << 10
 
     private let loop: EventLoop
-    private let source: HostStream
-    private let sink: HostStream
+    /// Both only until the end: whoever is at the other side then sees it at once.
+    private var source: HostStream?
+    private var sink: HostStream?
     private var buffer: [UInt8] = []
     /// Bytes of the buffer already delivered.
     private var sent = 0
@@ -56,7 +57,7 @@ final class Pump {
     }
 
     private func read() {
-        guard pending == 0, !sourceEnded, end == nil else { return }
+        guard pending == 0, !sourceEnded, let source else { return }
         do throws(SystemError) {
             buffer = try source.descriptor.read(upTo: Self.bufferSize)
             sent = 0
@@ -73,7 +74,7 @@ final class Pump {
     }
 
     private func write() {
-        guard end == nil else { return }
+        guard let sink else { return }
         do throws(SystemError) {
             while pending > 0 {
                 let count = try sink.descriptor.write(buffer[sent...].prefix(sink.pieceSize))
@@ -95,17 +96,17 @@ final class Pump {
 
     /// Waits for what is needed next: room in the sink when there is something to deliver, else something to read.
     private func update() {
-        guard end == nil else { return }
+        guard let source, let sink else { return }
         if sourceEnded, pending == 0 { return finish(.delivered) }
         do throws(SystemError) {
-            try watchSink(pending > 0 ? .writable : [])
-            try watchSource(pending == 0)
+            try watch(sink, for: pending > 0 ? .writable : [])
+            try watch(source, pending == 0)
         } catch {
             finish(.failed(error))
         }
     }
 
-    private func watchSource(_ wanted: Bool) throws(SystemError) {
+    private func watch(_ source: HostStream, _ wanted: Bool) throws(SystemError) {
         switch source.readiness {
         case .always:
             guard wanted, timer == nil else { return }
@@ -124,7 +125,7 @@ final class Pump {
         }
     }
 
-    private func watchSink(_ interest: EventLoop.Interest) throws(SystemError) {
+    private func watch(_ sink: HostStream, for interest: EventLoop.Interest) throws(SystemError) {
         guard sink.readiness == .polled, interest != sinkInterest else { return }
         if sinkInterest == nil {
             try loop.add(sink.descriptor, interest) { [weak self] in self?.sinkReady($0) }
@@ -144,13 +145,15 @@ final class Pump {
         guard self.end == nil else { return }
         self.end = end
         forget()
+        source = nil
+        sink = nil
         onEnd?(end)
         onEnd = nil
     }
 
     private func forget() {
-        if watchesSource { loop.remove(source.descriptor) }
-        if sinkInterest != nil { loop.remove(sink.descriptor) }
+        if watchesSource, let source { loop.remove(source.descriptor) }
+        if sinkInterest != nil, let sink { loop.remove(sink.descriptor) }
         if let timer { loop.cancel(timer) }
         watchesSource = false
         sinkInterest = nil

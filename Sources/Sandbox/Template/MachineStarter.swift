@@ -9,6 +9,8 @@ struct MachineStarter {
     let loop: EventLoop
     let options: SandboxMachine.Options
     let build: String
+    /// The guest's host name.
+    let name: String
     let log: Logger
     /// Begins a stage of the ledger, at a moment of the monotonic clock or now.
     let mark: (String, UInt64?) -> Void
@@ -19,33 +21,46 @@ struct MachineStarter {
     /// Starts the machine and waits for its agent.
     func start(_ plan: Plan) throws -> SandboxMachine {
         guard !options.isCold else { return try start(plan, from: nil) }
-        guard let (templates, key, snapshot) = try template(plan.size) else { return try start(plan, from: nil) }
+        guard let template = try template(plan.size) else { return try start(plan, from: nil) }
+        let key = template.key
         var machine: SandboxMachine?
         do {
-            return try start(plan, from: snapshot) { machine = $0 }
+            return try start(template.size, plan.shares, from: template.snapshot, extraMemory: template.extraMemory) { machine = $0 }
         } catch where isTemplatesFault(error, machine) {
             log.warning("template \(key) is of no use: \(error); booting instead")
             machine?.kill()
             place.removeSockets()
             let booted = try start(plan, from: nil)
             // Only now: what keeps a machine from booting too is not the template's fault.
-            try? templates.store.remove(key)
+            try? template.templates.store.remove(key)
             return booted
         }
     }
 
-    private func start(_ plan: Plan, from snapshot: Descriptor?, _ made: (SandboxMachine) -> Void = { _ in }) throws -> SandboxMachine {
+    private func start(_ plan: Plan, from snapshot: Descriptor?) throws -> SandboxMachine {
+        try start(plan.size, plan.shares, from: snapshot)
+    }
+
+    /// Starts the machine from a snapshot, or by a boot, and waits for its agent.
+    func start(
+        _ size: MachineSize, _ shares: [Plan.Share], from snapshot: Descriptor?, base: Descriptor? = nil, extraMemory: Int = 0,
+        _ made: (SandboxMachine) -> Void = { _ in }
+    ) throws -> SandboxMachine {
         mark("spawn", nil)
         let machine = SandboxMachine(place, on: loop)
         made(machine)
         try use(machine)
-        try machine.launch(plan.size, plan.shares, options, restoring: snapshot) { [mark] times in
+        try machine.launch(size, shares, options, restoring: snapshot, base: base, extraMemory: extraMemory) { [mark] times in
             mark("jail", times.began)
             mark(snapshot == nil ? "load" : "restore", times.jailed)
             mark("vCPUs", times.loaded)
             mark(snapshot == nil ? "kernel" : "resume", times.started)
         }
-        let answer = try machine.waitForAgent(build: build) { if snapshot != nil { mark("renew", nil) } }
+        let answer = try machine.waitForAgent(build: build, name: name) { if snapshot != nil { mark("renew", nil) } }
+        if extraMemory > 0 {
+            mark("memory", nil)
+            try machine.waitForMemory()
+        }
         guard snapshot == nil else { return machine }
         // The guest's clock is its own, and its answer hostile: only a length is taken, and the ledger bounds it.
         let agent = answer.readyAtNs >= answer.startedAtNs ? answer.readyAtNs - answer.startedAtNs : 0
@@ -54,17 +69,31 @@ struct MachineStarter {
         return machine
     }
 
-    /// The template, made now if there is none; nil if it is not to be had.
-    private func template(_ size: MachineSize) throws -> (Templates, TemplateKey, Descriptor)? {
+    private struct Found {
+        let templates: Templates
+        let key: TemplateKey
+        let snapshot: Descriptor
+        let size: MachineSize
+        /// What the template lacks of the memory wanted.
+        let extraMemory: Int
+    }
+
+    /// The template of this size or one that can grow to it, made now if there is none; nil if it is not to be had.
+    private func template(_ size: MachineSize) throws -> Found? {
         // What is missing of these is missing for a boot too.
         _ = try Installation(vmm: options.vmm, kernel: options.kernel, image: options.image).open()
         do {
             let templates = try Templates(options, build: build)
-            let key = try templates.key(size)
-            if let found = templates.store.find(key) { return (templates, key, found) }
+            func find(_ size: MachineSize, _ extraMemory: Int) throws -> Found? {
+                let key = try templates.key(size)
+                return templates.store.find(key).map { Found(templates: templates, key: key, snapshot: $0, size: size, extraMemory: extraMemory) }
+            }
+            if let found = try find(size, 0) { return found }
+            let (size, extraMemory) = size.template(softwareKVM: options.softwareKVM) ?? (size, 0)
+            if extraMemory > 0, let found = try find(size, extraMemory) { return found }
             mark("template", nil)
-            guard try templates.make(size, on: loop, use: use, report) != nil, let made = templates.store.find(key) else { return nil }
-            return (templates, key, made)
+            guard try templates.make(size, on: loop, use: use, report) != nil else { return nil }
+            return try find(size, extraMemory)
         } catch let error as SandboxError where error.kind != .refused {
             // The machine itself did not come up.
             throw error
@@ -78,7 +107,7 @@ struct MachineStarter {
     private func isTemplatesFault(_ error: any Error, _ machine: SandboxMachine?) -> Bool {
         guard let machine, let error = error as? SandboxError else { return false }
         switch error.kind {
-        case .timedOut, .agentLost: return true
+        case .timedOut, .agentLost, .refused: return true
         default: return machine.end != nil
         }
     }

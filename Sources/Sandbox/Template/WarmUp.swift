@@ -36,10 +36,29 @@ struct WarmUp {
                 $0.streams = guestStreams
             })
         _ = try machine.call(AgentMethods.startContainer, container)
-        _ = try machine.call(AgentMethods.wait, ProcessRequest.with { $0.containerID = Self.name }, deadline: Self.deadline)
-        try streams.drain(machine.waiter)
+        let end = try machine.call(AgentMethods.wait, ProcessRequest.with { $0.containerID = Self.name }, deadline: Self.deadline)
+        _ = try streams.drain(machine.waiter, of: end)
         _ = try machine.call(AgentMethods.deleteContainer, container)
         try machine.unshare(Self.name)
+        _ = try machine.call(AgentMethods.configureNetwork, Self.loopback)
+    }
+
+    /// What lo has already; its Ethernet address is all zeroes.
+    private static let loopback = ConfigureNetworkRequest.with {
+        $0.interfaces = [
+            .with {
+                $0.name = "lo"
+                $0.ethernetAddress = .init(MACAddress.zero.bytes)
+                $0.addresses = [
+                    .with {
+                        $0.address = .init([127, 0, 0, 1])
+                        $0.prefixLength = 8
+                        $0.scope = 254
+                    }
+                ]
+                $0.ipv6Enabled = true
+            }
+        ]
     }
 
     private static var spec: Spec {

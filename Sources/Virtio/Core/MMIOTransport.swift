@@ -64,7 +64,7 @@ public final class MMIOTransport: Sendable {
         switch offset {
         case 0x000: 0x7472_6976  // "virt"
         case 0x004: 2
-        case 0x008: device.deviceID
+        case 0x008: device.isPlugged ? device.deviceID : 0
         case 0x00c: 0x6d76_6d6d  // "mmvm", vendor
         case 0x010: offeredFeatures(state.deviceFeaturesSelector)
         case 0x034: UInt32(state.selectedSize(device.queueSizes))
@@ -174,8 +174,8 @@ public final class MMIOTransport: Sendable {
     }
 
     /// The transport's state and the device's own, while paused.
-    public func savedState() throws(SystemError) -> (transport: TransportState, device: [UInt8]) {
-        try registers.withLock { registers throws(SystemError) in
+    public func savedState() throws -> (transport: TransportState, device: [UInt8]) {
+        try registers.withLock { registers in
             let queues = registers.queues.enumerated().map { index, slot in
                 let queue = index < registers.active.count ? registers.active[index] : nil
                 return QueueState(configuration: slot.configuration, isReady: slot.ready, position: queue?.position ?? QueuePosition())
@@ -190,8 +190,8 @@ public final class MMIOTransport: Sendable {
     }
 
     /// Puts a fresh device where another was saved, and starts it. The interrupt controllers must have their state.
-    public func restore(_ saved: TransportState, device bytes: [UInt8]) throws(SystemError) {
-        try registers.withLock { registers throws(SystemError) in
+    public func restore(_ saved: TransportState, device bytes: [UInt8]) throws {
+        try registers.withLock { registers in
             var next = try Registers(saved, queueSizes: device.queueSizes, offered: device.features | Feature.transport)
             try device.restoreState(bytes)
             interrupt.restore(pending: saved.pendingInterrupts, isBroken: saved.isBroken)

@@ -10,6 +10,8 @@ public protocol VirtioDevice: AnyObject, Sendable {
     var deviceID: UInt32 { get }
     /// For messages and thread names; at most 15 bytes.
     var name: String { get }
+    /// Whether the driver finds it: a place may be kept for a device that comes later (virtio 1.2, 4.2.2.2). Once it has come, it stays.
+    var isPlugged: Bool { get }
     /// Device-specific feature bits offered; the transport adds its own (``Feature``).
     var features: UInt64 { get }
     /// The most descriptors each queue may have: powers of two, at most 32,768.
@@ -31,12 +33,13 @@ public protocol VirtioDevice: AnyObject, Sendable {
     /// Takes ``pause()`` back, also one that threw.
     func resume()
     /// What the device keeps beside its configuration and queues; called while paused.
-    func savedState() throws(SystemError) -> [UInt8]
+    func savedState() throws -> [UInt8]
     /// Takes what ``savedState()`` gave in another life, before ``activate(_:)``. The bytes may be anything.
-    func restoreState(_ bytes: [UInt8]) throws(SystemError)
+    func restoreState(_ bytes: [UInt8]) throws
 }
 
 extension VirtioDevice {
+    public var isPlugged: Bool { true }
     public var configuration: [UInt8] { [] }
     public var sharedMemory: MappingWindow? { nil }
     public func writeConfiguration(_ bytes: [UInt8], at offset: Int) {}

@@ -77,7 +77,7 @@ public final class FileSystemDevice: VirtioDevice {
 
     public func resume() { running.withLock { $0?.thread.resume() } }
 
-    public func savedState() throws(SystemError) -> [UInt8] { try server.savedState() }
+    public func savedState() throws -> [UInt8] { try server.savedState() }
 
-    public func restoreState(_ bytes: [UInt8]) throws(SystemError) { try server.restoreState(bytes) }
+    public func restoreState(_ bytes: [UInt8]) throws { try server.restoreState(bytes) }
 }

@@ -20,6 +20,7 @@ public final class VsockDevice: VirtioDevice {
     private let listener: Descriptor
     private let path: String
     private let limits: VsockLimits
+    private let hostPorts = VsockHostPorts()
     private let announceReset: Bool
     private let thread = Mutex<DeviceThread?>(nil)
 
@@ -44,11 +45,13 @@ public final class VsockDevice: VirtioDevice {
         guard let receive = activation.queues[0], let transmit = activation.queues[1] else { return }
         let event = activation.queues[2]
         try listener.setNonBlocking()
-        let (guestCID, listener, path, limits, metrics, announceReset) = (state.guestCID, listener, path, limits, metrics, announceReset)
+        let (guestCID, listener, path, hostPorts, limits, metrics, announceReset) = (
+            state.guestCID, listener, path, hostPorts, limits, metrics, announceReset
+        )
         let started = try DeviceThread(name) { loop in
             let handler = VsockHandler(
                 guestCID: guestCID, receive: receive, transmit: transmit, event: event, interrupt: activation.interrupt, listener: listener,
-                path: path, limits: limits, metrics: metrics, loop: loop)
+                path: path, hostPorts: hostPorts, limits: limits, metrics: metrics, loop: loop)
             try handler.start(announceReset: announceReset)
         }
         thread.withLock { $0 = started }
@@ -64,4 +67,16 @@ public final class VsockDevice: VirtioDevice {
     public func pause() { thread.withLock { $0?.pause() } }
 
     public func resume() { thread.withLock { $0?.resume() } }
+
+    /// The next port of the host's, 4 bytes.
+    public func savedState() -> [UInt8] {
+        var writer = StateWriter()
+        writer.write(hostPorts.position)
+        return writer.bytes
+    }
+
+    public func restoreState(_ bytes: [UInt8]) throws {
+        var reader = StateReader(bytes[...])
+        guard hostPorts.set(try reader.read()), reader.isAtEnd else { throw SnapshotError("vsock: the host's next port") }
+    }
 }

@@ -2,8 +2,6 @@ import Linux
 
 /// Host processes and their Unix sockets.
 extension VsockHandler {
-    /// Firecracker's range: above what programs listen on.
-    static let hostPorts: Range<UInt32> = 1 << 30..<1 << 31
     /// Connections accepted before the thread looks at its other duties.
     private static let acceptLimit = 16
 
@@ -76,8 +74,7 @@ extension VsockHandler {
     private func makeKey(guestPort: UInt32) -> VsockConnection.Key? {
         // One more than there are connections: one of them is free.
         for _ in 0...connections.count {
-            let key = VsockConnection.Key(guestPort: guestPort, hostPort: nextHostPort)
-            nextHostPort = nextHostPort + 1 < Self.hostPorts.upperBound ? nextHostPort + 1 : Self.hostPorts.lowerBound
+            let key = VsockConnection.Key(guestPort: guestPort, hostPort: hostPorts.take())
             if connections[key] == nil { return key }
         }
         return nil

@@ -20,6 +20,7 @@ final class VsockHandler {
     let transmit: Queue
     let listener: Descriptor
     let path: String
+    let hostPorts: VsockHostPorts
     let limits: VsockLimits
     let metrics: VsockMetrics
     unowned let loop: EventLoop
@@ -32,7 +33,6 @@ final class VsockHandler {
     var handshakes: [Int32: VsockHandshake] = [:]
     /// Connections in phase `requested`.
     var requested = 0
-    var nextHostPort: UInt32 = VsockHandler.hostPorts.lowerBound
     var listening: Listening = .on
     var chain = DescriptorChain()
 
@@ -62,7 +62,7 @@ final class VsockHandler {
 
     init(
         guestCID: UInt64, receive: Queue, transmit: Queue, event: Queue?, interrupt: Interrupt, listener: Descriptor, path: String,
-        limits: VsockLimits, metrics: VsockMetrics, loop: EventLoop
+        hostPorts: VsockHostPorts, limits: VsockLimits, metrics: VsockMetrics, loop: EventLoop
     ) {
         self.guestCID = guestCID
         self.receive = VsockReceiveQueue(receive, metrics)
@@ -71,6 +71,7 @@ final class VsockHandler {
         self.interrupt = interrupt
         self.listener = listener
         self.path = path
+        self.hostPorts = hostPorts
         self.limits = limits
         self.metrics = metrics
         self.loop = loop

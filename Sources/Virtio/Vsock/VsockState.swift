@@ -1,7 +1,8 @@
 /// What a snapshot keeps of a socket device.
 ///
 /// Connections do not survive: their other ends are processes of this host. The guest is told so by a
-/// transport reset event (virtio 1.2, 5.10.6.8) before anything else reaches it.
+/// transport reset event (virtio 1.2, 5.10.6.8) before anything else reaches it. What goes on is the count of the host's ports
+/// (``VsockHostPorts``).
 public struct VsockState: Equatable, Sendable {
     public let guestCID: UInt64
 

@@ -29,21 +29,25 @@ struct Exec: RuntimeCommand {
     @Flag(help: "It cannot gain privileges.") var noNewPrivs = false
     @Option(help: .hidden) var apparmor: String?
     @Option(help: .hidden) var processLabel: String?
-    @Option(help: .hidden) var preserveFds = 0
-    @Option(help: .hidden) var cgroup: String?
+    @Option(help: ArgumentHelp("Pass the pipes, files (as streams) and connections that are open under so many numbers from 3 on.", valueName: "count"))
+    var preserveFds = 0
+    @Option(help: ArgumentHelp("Run in this cgroup below the container's, which must be there.", valueName: "path")) var cgroup: String?
     @Flag(help: .hidden) var ignorePaused = false
 
     @Argument(help: ArgumentHelp("The container's id.", valueName: "id")) var id: String
     @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("The program and its arguments.", valueName: "command")) var command: [String] = []
 
     func run() throws {
-        for (flag, value) in [("--apparmor", apparmor), ("--process-label", processLabel), ("--cgroup", cgroup)] where value?.isEmpty == false {
+        for (flag, value) in [("--apparmor", apparmor), ("--process-label", processLabel)] where value?.isEmpty == false {
             throw Failure(.usage, "\(flag): not supported in a virtual machine")
         }
-        guard preserveFds == 0 else { throw Failure(.usage, "--preserve-fds: open files cannot be handed into a virtual machine") }
+        guard preserveFds >= 0 else { throw Failure(.usage, "--preserve-fds: less than none") }
+        guard cgroup?.contains(":") != true else { throw Failure(.usage, "--cgroup: a container has one hierarchy of cgroups, without a name") }
         let root = try globals.stateRoot()
         let handle = try ContainerHandle(id, in: root)
         var launch = ExecLaunch(id: id, root: root.path, process: try wanted(handle), isDetached: detach)
+        launch.cgroup = cgroup
+        launch.passed = PassedDescriptor.inherited(preserveFds)
         launch.pidFile = pidFile.map(absolutePath)
         launch.consoleSocket = consoleSocket.map(absolutePath)
         if detach { return try MonitorProcess.start(launch, globals) }

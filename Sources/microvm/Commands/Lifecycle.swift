@@ -1,6 +1,7 @@
 import AgentAPI
 import ArgumentParser
 import Glibc
+import Linux
 import Logging
 import OCI
 import Sandbox
@@ -36,13 +37,23 @@ struct Start: EngineCommand {
 
     func run() throws {
         let handle = try container.handle(globals)
-        switch try handle.state().status {
+        switch try Self.made(handle) {
         case .created: break
         case .stopped: throw SandboxError(.wrongState, "cannot start a container that has stopped")
         case .running, .paused: throw SandboxError(.wrongState, "cannot start an already running container")
         case .creating: throw SandboxError(.wrongState, "cannot start a container that is being created")
         }
         _ = try handle.client().call(AgentMethods.startContainer, container.request)
+    }
+
+    /// The status once the container is made: whoever sees its state may start it, a minute later at most.
+    private static func made(_ handle: ContainerHandle) throws -> State.Status {
+        let deadline = monotonicNanoseconds() &+ 60_000_000_000
+        while true {
+            let status = try handle.state().status
+            guard status == .creating, monotonicNanoseconds() < deadline else { return status }
+            usleep(20_000)
+        }
     }
 }
 

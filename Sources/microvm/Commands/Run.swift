@@ -61,7 +61,7 @@ struct Run: RuntimeCommand {
     private func target(_ root: StateRoot) throws -> (id: String, bundle: String) {
         if let bundle = create.bundle { return (try checkedID(target), absolutePath(bundle)) }
         if isDirectory(target) || target.contains("/") { return (try freshID(target), absolutePath(target)) }
-        guard isFile("config.json") else { throw Failure(.missing, "\(target): no such bundle") }
+        guard isFile(create.config) else { throw Failure(.missing, "\(target): no such bundle") }
         return (try checkedID(target), absolutePath("."))
     }
 

@@ -34,6 +34,13 @@ struct MachineFlags: ParsableArguments {
     @Option(help: ArgumentHelp("Where the guest kernel's console goes; - is standard error. Default: console.log of the sandbox.", valueName: "file"))
     var console: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "How long the guest believes what it was told about shared files: auto or always.",
+            discussion: "auto: a second, for the host may change them too. always: saves it from asking again, where nobody else changes them.",
+            valueName: "policy"))
+    var shareCache = ShareCache.auto
+
     @Option(help: .hidden)
     var hostKind: HostKindName?
 
@@ -59,6 +66,7 @@ struct MachineFlags: ParsableArguments {
         launch.machine.console = console.map { $0 == "-" ? $0 : absolutePath($0) }
         launch.machine.softwareKVM = hostKind.map { $0 == .software }
         launch.machine.kernelArguments = kernelArguments ?? ""
+        launch.machine.shareCache = shareCache
         launch.machine.templates = templates.map(absolutePath)
     }
 }
@@ -67,6 +75,8 @@ struct MachineFlags: ParsableArguments {
 enum HostKindName: String, ExpressibleByArgument {
     case hardware, software
 }
+
+extension ShareCache: ExpressibleByArgument {}
 
 /// `512M`, `1G`, `65536K`, `1073741824`; units are powers of 1024.
 func parseSize(_ text: String) -> Int? {

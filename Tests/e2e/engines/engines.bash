@@ -28,13 +28,41 @@ ours() {
 remember() { ours_before=$(ours); }
 
 # as_before: nothing of ours that was not there when it was remembered.
-as_before() {
-    local now
-    for _ in {1..100}; do
-        now=$(ours)
-        [ "$now" = "$ours_before" ] && return
-        sleep 0.1
-    done
-    diff <(echo "$ours_before") <(echo "$now") >&2
-    return 1
+as_before() { settled 10 "$ours_before" ours; }
+
+# configure_podman: its storage on the lab's disk; no systemd and no journal in the lab.
+configure_podman() {
+    mkdir -p /etc/containers
+    printf '[storage]\ndriver = "overlay"\nrunroot = "/run/containers/storage"\ngraphroot = "%s"\n' "$ENGINE_DATA/podman" >/etc/containers/storage.conf
+    printf '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n[network]\nnetwork_backend = "netavark"\n' >/etc/containers/containers.conf
+    "$microvm_program" install --podman
 }
+
+# start_docker FORMAT: dockerd, its configuration a format for the directory it keeps its data in.
+start_docker() {
+    mkdir -p /etc/docker
+    # shellcheck disable=SC2059 # the caller's format
+    printf "$1" "$ENGINE_DATA/docker" >/etc/docker/daemon.json
+    "$microvm_program" install --docker
+    dockerd >"$BATS_FILE_TMPDIR/dockerd.log" 2>&1 3>&- &
+    echo $! >"$BATS_FILE_TMPDIR/dockerd.pid"
+    wait_for 120 sh -c 'docker version >/dev/null 2>&1' || { tail "$BATS_FILE_TMPDIR/dockerd.log" >&2 && return 1; }
+}
+
+stop_docker() {
+    [ ! -e "$BATS_FILE_TMPDIR/dockerd.pid" ] || kill "$(cat "$BATS_FILE_TMPDIR/dockerd.pid")"
+}
+
+# serve_large: a file of 4 MiB at port 8077 of every address of the host.
+serve_large() {
+    mkdir "$BATS_FILE_TMPDIR/www"
+    dd if=/dev/urandom of="$BATS_FILE_TMPDIR/www/large" bs=1M count=4 status=none
+    busybox httpd -f -p 8077 -h "$BATS_FILE_TMPDIR/www" 3>&- &
+    echo $! >"$BATS_FILE_TMPDIR/httpd.pid"
+}
+
+stop_serving() {
+    [ ! -e "$BATS_FILE_TMPDIR/httpd.pid" ] || kill "$(cat "$BATS_FILE_TMPDIR/httpd.pid")"
+}
+
+large_sum() { sha256sum <"$BATS_FILE_TMPDIR/www/large"; }

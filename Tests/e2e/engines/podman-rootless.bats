@@ -9,7 +9,7 @@ setup_file() {
     echo somebody:100000:65536 >/etc/subuid
     echo somebody:100000:65536 >/etc/subgid
     # As udev's rule for the group kvm has it, for everybody.
-    chmod 666 /dev/kvm
+    chmod 666 /dev/kvm /dev/net/tun
     export HOME_DIR=$ENGINE_DATA/somebody RUNTIME_DIR=/run/user/somebody
     mkdir -p "$HOME_DIR" "$RUNTIME_DIR" /etc/containers
     chmod 700 "$RUNTIME_DIR"
@@ -21,7 +21,12 @@ setup_file() {
     make_image "$IMAGE"
     chmod 644 "$IMAGE"
     as_user podman import "$IMAGE" busybox
+    # An address of the host's that is not at its loopback, which slirp4netns keeps containers from.
+    ip addr add 10.66.0.1/32 dev lo
+    serve_large
 }
+
+teardown_file() { stop_serving; }
 
 setup() { remember; }
 
@@ -36,7 +41,7 @@ as_user() {
     (cd / && setpriv --reuid somebody --regid somebody --init-groups env -i PATH="$PATH" HOME="$HOME_DIR" XDG_RUNTIME_DIR="$RUNTIME_DIR" "$@")
 }
 
-run_in() { as_user podman run --runtime microvm --network none "$@"; }
+run_in() { as_user podman run --runtime microvm --network "${network:-none}" "$@"; }
 
 @test "run: output, input and status; root in the container is the user outside" {
     mkdir "$HOME_DIR/volume"
@@ -53,4 +58,12 @@ run_in() { as_user podman run --runtime microvm --network none "$@"; }
     [ "$(as_user podman logs c)" = started ]
     as_user podman stop --time 10 c
     [ "$(as_user podman inspect -f '{{.State.ExitCode}}' c)" = 3 ]
+}
+
+@test "slirp4netns: to the host, and from it by a published port" {
+    network=slirp4netns:port_handler=slirp4netns
+    run -0 --separate-stderr run_in --rm busybox sh -c 'ip -o -4 addr show tap0 | grep -o 10.0.2.100; wget -qO- http://10.66.0.1:8077/large | sha256sum'
+    [ "${lines[*]}" = "10.0.2.100 $(large_sum)" ]
+    run_in -d --name web -p 18082:80 busybox sh -c 'echo hello >/tmp/index.html; httpd -f -p 80 -h /tmp'
+    wait_for 20 sh -c 'busybox wget -qO- http://127.0.0.1:18082/ | grep -q hello'
 }

@@ -5,11 +5,7 @@ load engines
 
 setup_file() {
     only_in_lab
-    mkdir -p /etc/containers
-    printf '[storage]\ndriver = "overlay"\nrunroot = "/run/containers/storage"\ngraphroot = "%s"\n' "$ENGINE_DATA/podman" >/etc/containers/storage.conf
-    # No systemd and no journal in the lab.
-    printf '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n[network]\nnetwork_backend = "netavark"\n' >/etc/containers/containers.conf
-    "$microvm_program" install --podman
+    configure_podman
     make_image "$BATS_FILE_TMPDIR/image.tar"
     podman import "$BATS_FILE_TMPDIR/image.tar" busybox
 }
@@ -21,7 +17,7 @@ teardown() {
     as_before
 }
 
-# on COMMAND [ARGUMENT…]: a container without a network, which the guest has none of yet.
+# Without a network: podman-network.bats is about those.
 run_in() { podman run --runtime microvm --network none "$@"; }
 
 @test "run: output, input and status are the container's, in a kernel of its own" {

@@ -9,6 +9,8 @@ final class ContainerProcess {
         /// Nanoseconds since the epoch.
         let at: Int64
         let memoryKilled: Bool
+        /// What its streams carry to the host, now or soon.
+        let output: ProcessStreams.Counts?
     }
 
     /// Empty: the container's init.
@@ -37,7 +39,7 @@ final class ContainerProcess {
             case .exited(let code): UInt32(truncatingIfNeeded: code)
             case .signalled(let signal): 128 + UInt32(truncatingIfNeeded: signal)
             }
-        let value = End(status: status, at: Int64(clamping: wallClockNanoseconds()), memoryKilled: memoryKilled)
+        let value = End(status: status, at: Int64(clamping: wallClockNanoseconds()), memoryKilled: memoryKilled, output: streams.written)
         self.end = value
         let waiting = waiters
         waiters = []

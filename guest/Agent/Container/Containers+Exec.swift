@@ -43,8 +43,9 @@ extension Containers {
             request.streams, sockets, isTerminal: process.terminal, owner: owner, null: context.null, on: context.loop)
         var steps = try ProcessSteps(process: process, in: container.spec, home: home(process, container))
         steps.streams = streams.forProcess.map(\.raw)
+        steps.passed = streams.passed.map { ($0.number, $0.descriptor.raw) }
         steps.filter = container.filter
-        let (child, program) = try spawn(steps, container)
+        let (child, program) = try request.cgroup.isEmpty ? spawn(steps, container) : spawn(steps, container, below: request.cgroup)
         streams.releaseProcessEnds()
         let exec = ContainerProcess(execID: id, pid: child.pid, pidfd: child.pidfd, streams: streams)
         container.add(exec)
@@ -52,22 +53,40 @@ extension Containers {
     }
 
     private func spawn(_ steps: ProcessSteps, _ container: Container) throws(SystemError) -> (ProgramProcess, ExecProgram) {
-        var options = ProgramProcess.Options()
-        options.cgroup = container.cgroup.directory
-        // A time namespace can only be entered by whoever has an address space of its own.
-        options.copiesMemory = container.has(.time) || ProcessSteps.needsOwnMemory(steps.process)
         do {
-            return try spawn(steps, container, options)
+            return try spawn(steps, container, in: container.cgroup.directory)
         } catch where error.errno == .resourceBusy {
             // The container delegates (systemd does): no process may be in its own cgroup, so go where init is.
-            options.cgroup = try cgroupOfInit(container)
-            return try spawn(steps, container, options)
+            return try spawn(steps, container, in: cgroupOfInit(container))
+        }
+    }
+
+    /// In a cgroup below the container's; in runc's words what cannot be.
+    private func spawn(_ steps: ProcessSteps, _ container: Container, below name: String) throws -> (ProgramProcess, ExecProgram) {
+        var parts: [Substring] = []
+        for part in name.split(separator: "/") where part != "." {
+            if part != ".." {
+                parts.append(part)
+            } else if parts.popLast() == nil {
+                throw Status(.invalidArgument, "bad sub cgroup path: \(name) is not a sub cgroup path")
+            }
+        }
+        let path = "/" + parts.joined(separator: "/")
+        do throws(SystemError) {
+            return try spawn(steps, container, in: container.cgroup.directory.openInRoot(path, O_RDONLY | O_DIRECTORY))
+        } catch {
+            let reason = "\(error.errno)".lowercased()
+            throw Status(.failedPrecondition, "exec failed: adding pid of the process to cgroups: \(path)/cgroup.procs: \(reason)")
         }
     }
 
     private func spawn(
-        _ steps: ProcessSteps, _ container: Container, _ options: ProgramProcess.Options
+        _ steps: ProcessSteps, _ container: Container, in cgroup: Descriptor
     ) throws(SystemError) -> (ProgramProcess, ExecProgram) {
+        var options = ProgramProcess.Options()
+        options.cgroup = cgroup
+        // A time namespace can only be entered by whoever has an address space of its own.
+        options.copiesMemory = container.has(.time) || ProcessSteps.needsOwnMemory(steps.process)
         var made: ExecProgram?
         let child = try context.inPIDNamespace(container.has(.pid) ? container.main.pidfd : nil) { () throws(SystemError) in
             try ProgramProcess(options) { control in

@@ -31,8 +31,14 @@ final class Containers {
         return container
     }
 
+    private static let descriptorLimit: UInt32 = 1024
+
     func claim(_ streams: Streams, _ complete: @escaping Answer<[UInt64: Descriptor]>) {
-        let ids = [streams.stdin, streams.stdout, streams.stderr].filter { $0 != 0 }
+        let ids = ([streams.stdin, streams.stdout, streams.stderr] + streams.passed.compactMap(\.streamID)).filter { $0 != 0 }
+        let numbers = streams.passed.map(\.number)
+        guard numbers.allSatisfy({ (3..<Self.descriptorLimit).contains($0) }), Set(numbers).count == numbers.count else {
+            return complete(.failure(Status(.invalidArgument, "passed descriptors: numbers \(numbers)")))
+        }
         guard Set(ids).count == ids.count else { return complete(.failure(Status(.invalidArgument, "one stream is named twice"))) }
         context.streams.claim(ids, within: streamPatience, complete)
     }
@@ -142,5 +148,15 @@ final class Containers {
         containers[container.id] = nil
         container.main.streams.close()
         for exec in container.execs { exec.streams.close() }
+    }
+}
+
+extension PassedDescriptor {
+    /// Of the connection that carries it.
+    var streamID: UInt64? {
+        switch source {
+        case .reading(let id), .writing(let id), .socket(let id): id
+        case .device, nil: nil
+        }
     }
 }

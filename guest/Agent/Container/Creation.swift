@@ -21,6 +21,8 @@ final class Creation {
     /// Kept until the child has its own.
     private var joined: [(descriptor: Descriptor, flag: Int32)] = []
     private var idMapped: [Int: Descriptor] = [:]
+    /// Until the child shows them.
+    private var nodes: DeviceNodes?
 
     /// - Parameter complete: called once; after a failure nothing of the container is left.
     init(
@@ -44,6 +46,10 @@ final class Creation {
             try prepareCgroup()
             try openNamespaces()
             try mapMountIDs()
+            let devices = spec.devices
+            if ContainerProgram.hasOwnDevices(spec), devices.contains(where: { ContainerProgram.isShown($0, in: spec) }) {
+                nodes = try DeviceNodes(devices, of: id, linux)
+            }
             writeMachineParameters()
             try launch(streams, sockets)
         } catch {
@@ -109,13 +115,14 @@ final class Creation {
         options.copiesMemory = ProcessSteps.needsOwnMemory(process)
         var steps = try ProcessSteps(process: process, in: spec, home: home())
         steps.streams = streams.forProcess.map(\.raw)
+        steps.passed = streams.passed.map { ($0.number, $0.descriptor.raw) }
         steps.filter = filter
         steps.waitsForStart = true
         var made: ContainerProgram?
         let joinedPID = joined.first { $0.flag == CLONE_NEWPID }?.descriptor
         let child = try context.inPIDNamespace(joinedPID) { () throws(SystemError) in
             try ProgramProcess(options) { control in
-                var inputs = ContainerProgram.Inputs(control: control, process: steps)
+                var inputs = ContainerProgram.Inputs(id: self.id, control: control, process: steps)
                 inputs.joined = self.joined.filter { $0.flag != CLONE_NEWPID }.map { ($0.descriptor.raw, $0.flag) }
                 inputs.cgroup = self.context.cgroups.path + "/" + self.cgroup.path.joined(separator: "/")
                 inputs.idMapped = self.idMapped.mapValues(\.raw)
@@ -208,7 +215,7 @@ final class Creation {
             let isDirectory = mount.isBind ? try isDirectory(mount.source) : true
             return try root.make(mount.normalizedDestination, isDirectory: isDirectory)
         }
-        let devices = ContainerProgram.devices(of: spec)
+        let devices = spec.devices
         guard devices.indices.contains(index - spec.mounts.count) else { return }
         let path = Mount(destination: devices[index - spec.mounts.count].path).normalizedDestination
         try root.make(path.split(separator: "/").dropLast().joined(separator: "/"), isDirectory: true)
@@ -232,6 +239,7 @@ final class Creation {
         launch.suspendDeadline()
         guard let container, !isDone else { return }
         isDone = true
+        nodes = nil
         container.change(to: .created)
         complete(.success(container))
     }

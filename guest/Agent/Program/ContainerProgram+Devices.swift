@@ -4,26 +4,23 @@ import Linux
 import OCI
 
 extension ContainerProgram {
-    /// Devices every container has (config-linux.md, Default Devices).
-    static let defaultDevices: [LinuxDevice] = [
-        ("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0),
-    ].map { LinuxDevice(path: "/dev/\($0.0)", type: .character, major: $0.1, minor: $0.2) }
+    /// A `/dev` that is a bind mount is what its owner made of it.
+    static func hasOwnDevices(_ spec: Spec) -> Bool { !spec.mounts.contains { $0.normalizedDestination == "/dev" && $0.isBind } }
 
-    /// Nodes to be made, those of the spec last and in place of a default one of the same path.
-    static func devices(of spec: Spec) -> [LinuxDevice] {
-        let own = spec.linux?.devices ?? []
-        return defaultDevices.filter { device in !own.contains { $0.path == device.path } } + own
+    /// Whether the container is shown a node of the agent's (``DeviceNodes``): a user namespace refuses mknod(2), and so do
+    /// file systems of the host.
+    static func isShown(_ device: LinuxDevice, in spec: Spec) -> Bool {
+        if spec.linux?.namespaces.contains(where: { $0.type == .user }) == true { return true }
+        let directory = spec.mounts.last { $0.normalizedDestination == "/dev" }
+        let isFresh = directory?.type == "tmpfs" && directory?.options.contains("tmpcopyup") == false
+        return !isFresh || !Mount(destination: device.path).normalizedDestination.hasPrefix("/dev/")
     }
 
-    /// A `/dev` that is a bind mount is what its owner made of it.
-    var hasOwnDevices: Bool { !mounts.contains { $0.normalizedDestination == "/dev" && $0.isBind } }
-
     mutating func makeDevices() {
-        guard hasOwnDevices else { return }
-        let devices = Self.devices(of: spec)
-        for (index, device) in devices.enumerated() {
+        guard Self.hasOwnDevices(spec) else { return }
+        for (index, device) in spec.devices.enumerated() {
             program.stage("device \(device.path)")
-            make(device, number: mounts.count + index)
+            make(device, number: index)
         }
         program.stage("links in /dev")
         let directory = fresh["/dev"]
@@ -34,27 +31,20 @@ extension ContainerProgram {
         if directory == nil { program.openInRoot(.register(registers.root), "/dev", into: registers.target) }
         let place = SystemCallProgram.Argument.register(directory ?? registers.target)
         if directory == nil {
-            program.call(SYS_unlinkat, place, program.text("ptmx"), 0, tolerating: [.noSuchFileOrDirectory])
+            program.call(SYS_unlinkat, place, program.text("ptmx"), 0, tolerating: [.noSuchFileOrDirectory, .readOnlyFileSystem])
         }
         for (target, name) in links {
-            program.call(SYS_symlinkat, program.text(target), place, program.text(name), tolerating: [.fileExists])
+            program.call(SYS_symlinkat, program.text(target), place, program.text(name), tolerating: [.fileExists, .readOnlyFileSystem])
         }
     }
 
     private mutating func make(_ device: LinuxDevice, number: Int) {
         let (parent, name) = split(Mount(destination: device.path).normalizedDestination)
-        let place = openParent(parent, number: number)
+        let place = openParent(parent, number: mounts.count + number)
         let node = program.text(name)
-        if has(.user), device.type != .fifo { return Self.bind(device, place, node, registers, &program) }
-        let mode = Int32(truncatingIfNeeded: (device.fileMode ?? 0o666) & 0o7777) | device.type.mode
-        let mayBeRefused = fresh["/dev"] == nil && device.type != .fifo
-        let refusals: [Errno] = mayBeRefused ? [.notPermitted, .permissionDenied, .notSupportedOnSocket] : []
+        if Self.isShown(device, in: spec) { return show(number, place, node) }
         // A node that is there already stays, as with runc.
-        program.call(SYS_mknodat, place, node, .literal(mode), .literal(device.number), tolerating: [.fileExists] + refusals)
-        if mayBeRefused {
-            let registers = registers
-            program.onTolerated { Self.bind(device, place, node, registers, &$0) }
-        }
+        program.call(SYS_mknodat, place, node, .literal(device.mode), .literal(device.number), tolerating: [.fileExists])
         if (device.uid ?? 0) != 0 || (device.gid ?? 0) != 0 {
             let uid = Int32(bitPattern: device.uid ?? 0)
             let gid = Int32(bitPattern: device.gid ?? 0)
@@ -62,15 +52,13 @@ extension ContainerProgram {
         }
     }
 
-    /// Shows the agent's node of that name instead: where mknod(2) is refused, by a user namespace or the root's file system.
-    private static func bind(
-        _ device: LinuxDevice, _ place: SystemCallProgram.Argument, _ node: SystemCallProgram.Argument, _ registers: ProgramRegisters,
-        _ program: inout SystemCallProgram
-    ) {
+    /// The agent's node, in place of a file that is made if it is missing.
+    private mutating func show(_ number: Int, _ place: SystemCallProgram.Argument, _ node: SystemCallProgram.Argument) {
         program.call(SYS_mknodat, place, node, .literal(Int32(bitPattern: S_IFREG) | 0o666), 0, tolerating: [.fileExists])
         program.call(SYS_openat, place, node, .literal(O_PATH | O_NOFOLLOW | O_CLOEXEC), into: registers.target)
         let flags = Int32(OPEN_TREE_CLONE) | O_CLOEXEC
-        program.call(SYS_open_tree, .literal(AT_FDCWD), program.text(device.path), .literal(flags), into: registers.tree)
+        let path = program.text(DeviceNodes.path(number, of: inputs.id))
+        program.call(SYS_open_tree, .literal(AT_FDCWD), path, .literal(flags), into: registers.tree)
         program.attachMount(.register(registers.tree), to: .register(registers.target))
     }
 
@@ -103,7 +91,7 @@ extension ContainerProgram {
         program.stage("terminal")
         let terminal = inputs.process.openTerminal(
             in: .register(registers.root), &program, master: registers.terminal, control: inputs.control)
-        guard hasOwnDevices else { return terminal }
+        guard Self.hasOwnDevices(spec) else { return terminal }
         program.stage("/dev/console")
         let console = openConsole()
         program.copyMount(terminal, recursive: false, into: registers.tree)
@@ -139,6 +127,9 @@ extension LinuxDeviceType {
 }
 
 extension LinuxDevice {
+    /// Type and permissions.
+    var mode: Int32 { Int32(truncatingIfNeeded: (fileMode ?? 0o666) & 0o7777) | type.mode }
+
     /// As mknod(2) takes it (`new_encode_dev` of linux/kdev_t.h).
     var number: Int32 {
         let major = UInt32(truncatingIfNeeded: major ?? 0)

@@ -9,6 +9,8 @@ import OCI
 /// Pure: what had to be looked up comes in as ``Inputs``. Descriptors are numbers the child inherits.
 struct ContainerProgram {
     struct Inputs {
+        /// The container's.
+        var id = ""
         /// The child's end of its control socket.
         var control: Int32
         var process: ProcessSteps

@@ -48,7 +48,7 @@ struct ExecProgram {
         program.call(SYS_close_range, 3, -1, .literal(Int32(CLOSE_RANGE_CLOEXEC)))
         program.call(SYS_umask, 0o022)
         let arguments = program.texts(hook.args.isEmpty ? [hook.path] : hook.args)
-        program.call(SYS_execve, program.text(hook.path), arguments, program.texts(hook.env))
+        program.call(SYS_execve, program.text(hook.path), arguments, program.texts(hook.env ?? []))
     }
 
     private mutating func enter(_ target: Target) {

@@ -9,6 +9,8 @@ struct ProcessSteps {
     var process: Process
     /// Numbers the child inherits, above 2; not looked at with a terminal.
     var streams: [Int32] = []
+    /// Further descriptors: their numbers in the program, and those the child inherits, which are higher than all of the former and one.
+    var passed: [(number: Int32, source: Int32)] = []
     /// What `HOME` is set to unless the spec sets it.
     var home: String?
     var filter: SeccompFilter?
@@ -51,10 +53,16 @@ struct ProcessSteps {
         into program: inout SystemCallProgram, directory: SystemCallProgram.Register?, terminal: SystemCallProgram.Argument?, control: Int32
     ) {
         takeStreams(&program, terminal)
-        let control = closeOthers(&program, control)
+        var control = closeOthers(&program, control)
         schedule(&program)
         setLimits(&program, control)
         changeUser(&program, directory)
+        control = takePassed(&program, control)
+        program.stage("process.capabilities")
+        program.set(capabilities, admin: keepsAdmin)
+        for capability in capabilities.raised {
+            program.call(SYS_prctl, .literal(PR_CAP_AMBIENT), .literal(PR_CAP_AMBIENT_RAISE), .literal(capability), 0, 0)
+        }
         let path = findProgram(&program)
         if process.noNewPrivileges {
             program.stage("noNewPrivileges")
@@ -116,12 +124,25 @@ struct ProcessSteps {
             program.load(.register(entered), tolerating: [.permissionDenied])
             program.onTolerated { $0.call(SYS_fchdir, .register(directory)) }
         }
-        program.call(SYS_close_range, 4, -1, 0)
-        program.stage("process.capabilities")
-        program.set(capabilities, admin: keepsAdmin)
-        for capability in capabilities.raised {
-            program.call(SYS_prctl, .literal(PR_CAP_AMBIENT), .literal(PR_CAP_AMBIENT_RAISE), .literal(capability), 0, 0)
+    }
+
+    /// Closes all but the standard streams and what is passed, which gets its numbers.
+    ///
+    /// - Returns: the control socket's new number.
+    private func takePassed(_ program: inout SystemCallProgram, _ control: Int32) -> Int32 {
+        var next = control + 1
+        for source in passed.map(\.source).sorted() {
+            if source > next { program.call(SYS_close_range, .literal(next), .literal(source - 1), 0) }
+            next = source + 1
         }
+        program.call(SYS_close_range, .literal(next), -1, 0)
+        guard let last = passed.map(\.number).max() else { return control }
+        program.stage("passed descriptors")
+        program.call(SYS_dup3, .literal(control), .literal(last + 1), .literal(O_CLOEXEC))
+        program.call(SYS_close, .literal(control))
+        for (number, source) in passed { program.call(SYS_dup3, .literal(source), .literal(number), 0) }
+        program.call(SYS_close_range, .literal(last + 2), -1, 0)
+        return last + 1
     }
 
     private func set(_ call: Int32, _ id: UInt32, _ program: inout SystemCallProgram) {

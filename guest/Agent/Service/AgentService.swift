@@ -14,6 +14,10 @@ struct AgentService {
         addProcesses(&table)
         addState(&table)
         table.answer(AgentMethods.renew) { try machine.renew($0); return Empty() }
+        table.answer(AgentMethods.configureNetwork) { request in
+            do { try NetworkConfiguration(request).apply() } catch { throw Containers.status(error) }
+            return Empty()
+        }
         table.on(AgentMethods.powerOff) { _, reply in machine.powerOff { reply.succeed(Empty()) } }
         return table
     }
@@ -41,6 +45,10 @@ struct AgentService {
                         $0.exitStatus = end.status
                         $0.exitedAtNs = end.at
                         $0.oomKilled = end.memoryKilled
+                        if let output = end.output {
+                            $0.output.stdout = output.output
+                            $0.output.stderr = output.errors
+                        }
                     }
                 }
             }
@@ -67,6 +75,11 @@ struct AgentService {
         }
         table.on(AgentMethods.resume) { request, reply in
             containers.setFrozen(false, request.containerID) { reply.answer($0) { Empty() } }
+        }
+        table.answer(AgentMethods.holdStreams) { try containers.holdStreams($0.containerID) }
+        table.answer(AgentMethods.releaseStreams) { try containers.releaseStreams($0.containerID); return Empty() }
+        table.on(AgentMethods.attachStreams) { request, reply in
+            containers.attachStreams(request) { reply.answer($0) { Empty() } }
         }
         table.on(AgentMethods.waitOOM) { request, reply in
             containers.waitMemoryKill(request.containerID) { reply.answer($0) { kills in .with { $0.kills = kills } } }

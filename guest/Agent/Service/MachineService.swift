@@ -50,6 +50,7 @@ final class MachineService {
         let seed = Array(request.seed)
         guard (32...4096).contains(seed.count) else { throw Status(.invalidArgument, "a seed of \(seed.count) bytes") }
         try reseedRandom(seed)
+        if !request.hostname.isEmpty { try setHostName(request.hostname) }
         try setWallClock(request.nanosecondsSinceEpoch)
     }
 

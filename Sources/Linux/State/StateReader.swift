@@ -1,19 +1,17 @@
-import KVM
-
 /// Takes values out of a state file. The file may come from anywhere: every length and count is held against what is
 /// left before anything is made of it.
-struct StateReader {
+public struct StateReader: Sendable {
     private var rest: ArraySlice<UInt8>
 
-    init(_ bytes: ArraySlice<UInt8>) { rest = bytes }
+    public init(_ bytes: ArraySlice<UInt8>) { rest = bytes }
 
-    var isAtEnd: Bool { rest.isEmpty }
+    public var isAtEnd: Bool { rest.isEmpty }
 
-    mutating func read<Value: FixedWidthInteger>(_ type: Value.Type = Value.self) throws(SnapshotError) -> Value {
+    public mutating func read<Value: FixedWidthInteger>(_ type: Value.Type = Value.self) throws(SnapshotError) -> Value {
         try take(MemoryLayout<Value>.size).reversed().reduce(0) { $0 << 8 | Value(truncatingIfNeeded: $1) }
     }
 
-    mutating func readBool() throws(SnapshotError) -> Bool {
+    public mutating func readBool() throws(SnapshotError) -> Bool {
         switch try read(UInt8.self) {
         case 0: return false
         case 1: return true
@@ -21,26 +19,19 @@ struct StateReader {
         }
     }
 
-    mutating func readBytes(limit: Int) throws(SnapshotError) -> [UInt8] {
+    public mutating func readBytes(limit: Int) throws(SnapshotError) -> [UInt8] {
         let count = Int(try read(UInt32.self))
         guard count <= limit else { throw SnapshotError("\(count) bytes where at most \(limit) belong") }
         return Array(try take(count))
     }
 
-    mutating func readBytes(count: Int) throws(SnapshotError) -> [UInt8] {
+    public mutating func readBytes(count: Int) throws(SnapshotError) -> [UInt8] {
         let bytes = try readBytes(limit: count)
         guard bytes.count == count else { throw SnapshotError("\(bytes.count) bytes where \(count) belong") }
         return bytes
     }
 
-    mutating func readStructure<Value: BitwiseCopyable>(_ type: Value.Type = Value.self) throws(SnapshotError) -> Value {
-        guard let value = PlainStructure.value(type, from: try readBytes(limit: MemoryLayout<Value>.size)) else {
-            throw SnapshotError("a structure of another length")
-        }
-        return value
-    }
-
-    mutating func readArray<Element>(
+    public mutating func readArray<Element>(
         limit: Int, _ body: (inout StateReader) throws(SnapshotError) -> Element
     ) throws(SnapshotError) -> [Element] {
         let count = Int(try read(UInt32.self))
@@ -50,9 +41,15 @@ struct StateReader {
         return elements
     }
 
+    public mutating func readOptional<Value>(
+        _ body: (inout StateReader) throws(SnapshotError) -> Value
+    ) throws(SnapshotError) -> Value? {
+        try readBool() ? try body(&self) : nil
+    }
+
     /// The content of the next section, which must be a `tag` and be used up by `body`.
-    mutating func section<Content>(
-        _ tag: StateSection, _ body: (inout StateReader) throws(SnapshotError) -> Content
+    public mutating func section<Content>(
+        _ tag: some RawRepresentable<UInt32>, _ body: (inout StateReader) throws(SnapshotError) -> Content
     ) throws(SnapshotError) -> Content {
         let found = try read(UInt32.self)
         guard found == tag.rawValue else { throw SnapshotError("section \(found) where \(tag) belongs") }

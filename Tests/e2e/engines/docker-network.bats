@@ -1,0 +1,48 @@
+#!/usr/bin/env bats
+# docker's networks, with microvm as the runtime: docker makes them by a hook, the guest is in them.
+# shellcheck disable=SC2016,SC2154 # the guest expands; bats and the helper assign
+load engines
+
+setup_file() {
+    only_in_lab
+    start_docker '{"data-root": "%s"}'
+    make_image "$BATS_FILE_TMPDIR/image.tar"
+    docker import "$BATS_FILE_TMPDIR/image.tar" busybox
+    serve_large
+}
+
+teardown_file() {
+    stop_serving
+    stop_docker
+}
+
+setup() { remember; }
+
+teardown() {
+    docker ps --all --quiet | xargs -r docker rm --force
+    as_before
+    [ "$(ip -o link | grep -c veth)" = 0 ]
+}
+
+run_in() { docker run --runtime microvm "$@"; }
+
+@test "the default network: to the host, with large files arriving as they were" {
+    run -0 --separate-stderr run_in --rm busybox sh -c 'ip -o -4 addr show eth0 | grep -o 172.17.0; wget -qO- http://172.17.0.1:8077/large | sha256sum'
+    [ "${lines[*]}" = "172.17.0 $(large_sum)" ]
+}
+
+@test "-p: from the host into the container" {
+    run_in -d --name web -p 18080:80 busybox sh -c 'echo hello >/tmp/index.html; httpd -f -p 80 -h /tmp'
+    wait_for 20 sh -c 'docker exec web netstat -ltn | grep -q :80'
+    [ "$(busybox wget -qO- http://127.0.0.1:18080/)" = hello ]
+}
+
+@test "from container to container on a network of one's own" {
+    docker network create own
+    run_in -d --name web --network own busybox sh -c 'echo hello >/tmp/index.html; httpd -f -p 80 -h /tmp'
+    wait_for 20 sh -c 'docker exec web netstat -ltn | grep -q :80'
+    run -0 --separate-stderr run_in --rm --network own busybox wget -qO- "http://$(docker inspect -f '{{.NetworkSettings.Networks.own.IPAddress}}' web)/"
+    [ "$output" = hello ]
+    docker rm --force web
+    docker network rm own
+}
