@@ -74,6 +74,17 @@ struct InstallTests {
         }
     }
 
+    @Test("containerd's own runtime is named beside ours, which would hide it, unless it is there already")
+    func containerdDefault() throws {
+        let runc = "[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]"
+        #expect(try install("--containerd").status == 0)
+        #expect(try host.read("etc/containerd/config.toml").contains("\n\(runc)\n  runtime_type = \"io.containerd.runc.v2\"\n# END"))
+        #expect(try install("--containerd").output.contains("nothing to change"))
+        try makeFile("containerd/config.toml", "version = 2\n\(runc)\n  runtime_type = \"io.containerd.runc.v2\"\n")
+        #expect(try install("--containerd").status == 0)
+        #expect(try host.read("etc/containerd/config.toml").split(separator: "\n").filter { $0 == runc }.count == 1)
+    }
+
     @Test("a broken daemon.json is named with the place, and left alone")
     func broken() throws {
         try makeFile("docker/daemon.json", "{\"runtimes\": []}")

@@ -137,6 +137,9 @@ private struct ContainerdConfiguration {
             throw Failure(.badInput, "config.toml: has a runtime \(name) already, which is not ours to change")
         }
         let (begin, end) = Self.marks(name)
+        // With any table of a runtime containerd no longer knows the one it uses when none is asked for.
+        let usual = "[plugins.\"\(plugin)\".containerd.runtimes.runc"
+        let hasUsual = name == "runc" || lines.contains { $0.filter { !$0.isWhitespace }.hasPrefix(usual) }
         return (lines.isEmpty ? "version = 2\n" : lines.joined(separator: "\n") + "\n") + """
 
             \(begin)
@@ -146,7 +149,7 @@ private struct ContainerdConfiguration {
               [plugins."\(plugin)".containerd.runtimes.\(name).options]
                 BinaryName = \(quoted(program))
                 Root = "/run/microvm/containerd"
-            \(end)
+            \(hasUsual ? "" : "\(usual)]\n  runtime_type = \"io.containerd.runc.v2\"\n")\(end)
 
             """
     }

@@ -66,3 +66,50 @@ stop_serving() {
 }
 
 large_sum() { sha256sum <"$BATS_FILE_TMPDIR/www/large"; }
+
+# make_oci_image FILE NAME: busybox as an archive of OCI's image layout.
+make_oci_image() {
+    local layout=$BATS_FILE_TMPDIR/layout
+    mkdir -p "$layout/blobs/sha256"
+    make_image "$layout/layer"
+    local layer config manifest
+    layer=$(blob layer)
+    jq -nc --arg layer "sha256:$layer" '{architecture: "amd64", os: "linux", config: {Env: ["PATH=/usr/bin:/bin"], Cmd: ["sh"]},
+        rootfs: {type: "layers", diff_ids: [$layer]}}' >"$layout/config"
+    config=$(blob config)
+    jq -nc --argjson config "$(descriptor "$config" config.v1+json)" --argjson layer "$(descriptor "$layer" layer.v1.tar)" \
+        '{schemaVersion: 2, config: $config, layers: [$layer]}' >"$layout/manifest"
+    manifest=$(blob manifest)
+    jq -nc --argjson manifest "$(descriptor "$manifest" manifest.v1+json)" --arg name "$2" \
+        '{schemaVersion: 2, manifests: [$manifest | .annotations = {"io.containerd.image.name": $name}]}' >"$layout/index.json"
+    echo '{"imageLayoutVersion": "1.0.0"}' >"$layout/oci-layout"
+    tar -C "$layout" -cf "$1" .
+}
+
+# blob NAME: a file of the layout becomes a blob; prints its digest.
+blob() {
+    local digest
+    digest=$(sha256sum <"$layout/$1")
+    mv "$layout/$1" "$layout/blobs/sha256/${digest%% *}"
+    echo "${digest%% *}"
+}
+
+# descriptor DIGEST KIND
+descriptor() {
+    jq -nc --arg digest "sha256:$1" --arg kind "application/vnd.oci.image.$2" --argjson size "$(stat -c %s "$layout/blobs/sha256/$1")" \
+        '{mediaType: $kind, digest: $digest, size: $size}'
+}
+
+# start_containerd: its data on the lab's disk, this runtime in its configuration.
+start_containerd() {
+    mkdir -p /etc/containerd
+    printf 'version = 2\nroot = "%s"\n[plugins."io.containerd.grpc.v1.cri"]\n  disable_apparmor = true\n' "$ENGINE_DATA/containerd" >/etc/containerd/config.toml
+    "$microvm_program" install --containerd
+    containerd >"$BATS_FILE_TMPDIR/containerd.log" 2>&1 3>&- &
+    echo $! >"$BATS_FILE_TMPDIR/containerd.pid"
+    wait_for 60 sh -c 'ctr version >/dev/null 2>&1' || { tail "$BATS_FILE_TMPDIR/containerd.log" >&2 && return 1; }
+}
+
+stop_containerd() {
+    [ ! -e "$BATS_FILE_TMPDIR/containerd.pid" ] || kill "$(cat "$BATS_FILE_TMPDIR/containerd.pid")"
+}
