@@ -439,6 +439,9 @@ public nonisolated struct ListProcessesResponse: Sendable {
 
   public var processes: [ListProcessesResponse.Process] = []
 
+  /// The machine's.
+  public var memoryKibibytes: UInt64 = 0
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated struct Process: Sendable {
@@ -452,6 +455,26 @@ public nonisolated struct ListProcessesResponse: Sendable {
     public var execID: String = String()
 
     public var command: String = String()
+
+    /// The kernel's name for its program.
+    public var name: String = String()
+
+    public var parent: UInt32 = 0
+
+    public var user: UInt32 = 0
+
+    /// As ps(1) shows them: "Ss+", "pts/0" or "?".
+    public var state: String = String()
+
+    public var terminal: String = String()
+
+    public var millisecondsSinceStart: UInt64 = 0
+
+    public var cpuMilliseconds: UInt64 = 0
+
+    public var virtualKibibytes: UInt64 = 0
+
+    public var residentKibibytes: UInt64 = 0
 
     public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -532,6 +555,9 @@ public nonisolated struct ConfigureNetworkRequest: Sendable {
   public var routes: [ConfigureNetworkRequest.Route] = []
 
   public var neighbours: [ConfigureNetworkRequest.Neighbour] = []
+
+  /// Of the guest's loopback: there the agent answers DNS by asking the host. Empty: nowhere.
+  public var nameServer: Data = Data()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1436,7 +1462,7 @@ nonisolated extension ResizeConsoleRequest: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension ListProcessesResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".ListProcessesResponse"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}processes\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}processes\0\u{3}memory_kibibytes\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1445,6 +1471,7 @@ nonisolated extension ListProcessesResponse: SwiftProtobuf.Message, SwiftProtobu
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeRepeatedMessageField(value: &self.processes) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.memoryKibibytes) }()
       default: break
       }
     }
@@ -1454,11 +1481,15 @@ nonisolated extension ListProcessesResponse: SwiftProtobuf.Message, SwiftProtobu
     if !self.processes.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.processes, fieldNumber: 1)
     }
+    if self.memoryKibibytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.memoryKibibytes, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: ListProcessesResponse, rhs: ListProcessesResponse) -> Bool {
     if lhs.processes != rhs.processes {return false}
+    if lhs.memoryKibibytes != rhs.memoryKibibytes {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1466,7 +1497,7 @@ nonisolated extension ListProcessesResponse: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension ListProcessesResponse.Process: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = ListProcessesResponse.protoMessageName + ".Process"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pid\0\u{3}exec_id\0\u{1}command\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pid\0\u{3}exec_id\0\u{1}command\0\u{1}name\0\u{1}parent\0\u{1}user\0\u{1}state\0\u{1}terminal\0\u{3}milliseconds_since_start\0\u{3}cpu_milliseconds\0\u{3}virtual_kibibytes\0\u{3}resident_kibibytes\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1477,6 +1508,15 @@ nonisolated extension ListProcessesResponse.Process: SwiftProtobuf.Message, Swif
       case 1: try { try decoder.decodeSingularUInt32Field(value: &self.pid) }()
       case 2: try { try decoder.decodeSingularStringField(value: &self.execID) }()
       case 3: try { try decoder.decodeSingularStringField(value: &self.command) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.parent) }()
+      case 6: try { try decoder.decodeSingularUInt32Field(value: &self.user) }()
+      case 7: try { try decoder.decodeSingularStringField(value: &self.state) }()
+      case 8: try { try decoder.decodeSingularStringField(value: &self.terminal) }()
+      case 9: try { try decoder.decodeSingularUInt64Field(value: &self.millisecondsSinceStart) }()
+      case 10: try { try decoder.decodeSingularUInt64Field(value: &self.cpuMilliseconds) }()
+      case 11: try { try decoder.decodeSingularUInt64Field(value: &self.virtualKibibytes) }()
+      case 12: try { try decoder.decodeSingularUInt64Field(value: &self.residentKibibytes) }()
       default: break
       }
     }
@@ -1492,6 +1532,33 @@ nonisolated extension ListProcessesResponse.Process: SwiftProtobuf.Message, Swif
     if !self.command.isEmpty {
       try visitor.visitSingularStringField(value: self.command, fieldNumber: 3)
     }
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 4)
+    }
+    if self.parent != 0 {
+      try visitor.visitSingularUInt32Field(value: self.parent, fieldNumber: 5)
+    }
+    if self.user != 0 {
+      try visitor.visitSingularUInt32Field(value: self.user, fieldNumber: 6)
+    }
+    if !self.state.isEmpty {
+      try visitor.visitSingularStringField(value: self.state, fieldNumber: 7)
+    }
+    if !self.terminal.isEmpty {
+      try visitor.visitSingularStringField(value: self.terminal, fieldNumber: 8)
+    }
+    if self.millisecondsSinceStart != 0 {
+      try visitor.visitSingularUInt64Field(value: self.millisecondsSinceStart, fieldNumber: 9)
+    }
+    if self.cpuMilliseconds != 0 {
+      try visitor.visitSingularUInt64Field(value: self.cpuMilliseconds, fieldNumber: 10)
+    }
+    if self.virtualKibibytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.virtualKibibytes, fieldNumber: 11)
+    }
+    if self.residentKibibytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.residentKibibytes, fieldNumber: 12)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1499,6 +1566,15 @@ nonisolated extension ListProcessesResponse.Process: SwiftProtobuf.Message, Swif
     if lhs.pid != rhs.pid {return false}
     if lhs.execID != rhs.execID {return false}
     if lhs.command != rhs.command {return false}
+    if lhs.name != rhs.name {return false}
+    if lhs.parent != rhs.parent {return false}
+    if lhs.user != rhs.user {return false}
+    if lhs.state != rhs.state {return false}
+    if lhs.terminal != rhs.terminal {return false}
+    if lhs.millisecondsSinceStart != rhs.millisecondsSinceStart {return false}
+    if lhs.cpuMilliseconds != rhs.cpuMilliseconds {return false}
+    if lhs.virtualKibibytes != rhs.virtualKibibytes {return false}
+    if lhs.residentKibibytes != rhs.residentKibibytes {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1641,7 +1717,7 @@ nonisolated extension RenewRequest: SwiftProtobuf.Message, SwiftProtobuf._Messag
 
 nonisolated extension ConfigureNetworkRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".ConfigureNetworkRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}interfaces\0\u{1}routes\0\u{1}neighbours\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}interfaces\0\u{1}routes\0\u{1}neighbours\0\u{3}name_server\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1652,6 +1728,7 @@ nonisolated extension ConfigureNetworkRequest: SwiftProtobuf.Message, SwiftProto
       case 1: try { try decoder.decodeRepeatedMessageField(value: &self.interfaces) }()
       case 2: try { try decoder.decodeRepeatedMessageField(value: &self.routes) }()
       case 3: try { try decoder.decodeRepeatedMessageField(value: &self.neighbours) }()
+      case 4: try { try decoder.decodeSingularBytesField(value: &self.nameServer) }()
       default: break
       }
     }
@@ -1667,6 +1744,9 @@ nonisolated extension ConfigureNetworkRequest: SwiftProtobuf.Message, SwiftProto
     if !self.neighbours.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.neighbours, fieldNumber: 3)
     }
+    if !self.nameServer.isEmpty {
+      try visitor.visitSingularBytesField(value: self.nameServer, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1674,6 +1754,7 @@ nonisolated extension ConfigureNetworkRequest: SwiftProtobuf.Message, SwiftProto
     if lhs.interfaces != rhs.interfaces {return false}
     if lhs.routes != rhs.routes {return false}
     if lhs.neighbours != rhs.neighbours {return false}
+    if lhs.nameServer != rhs.nameServer {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -86,6 +86,55 @@ extension Descriptor {
     /// Whether `path` leads to something, with this directory as the root. Opens nothing.
     public func hasInRoot(_ path: String) -> Bool { (try? openInRoot(path, O_PATH)) != nil }
 
+    /// Whether `path` is there and no directory, a link being none, with this directory as the root. Opens nothing.
+    public func hasOtherThanDirectoryInRoot(_ path: String) -> Bool {
+        guard let status = try? openInRoot(path, O_PATH | O_NOFOLLOW).status() else { return false }
+        return status.st_mode & S_IFMT != S_IFDIR
+    }
+
+    /// Makes `path` and what is missing above it, with this directory as the root. Links are followed as inside it, those to nowhere too: an
+    /// image's `/etc/resolv.conf` often is one.
+    ///
+    /// - Parameter onMade: called with the directory and the name of each that was missing.
+    public func makeInRoot(
+        _ path: String, isDirectory: Bool, onMade: (_ parent: Descriptor, _ name: String) throws(SystemError) -> Void = { (_, _) throws(SystemError) in }
+    ) throws(SystemError) {
+        var remaining = path.split(separator: "/").map(String.init)[...]
+        var done: [String] = []
+        var links = 0
+        while let part = remaining.popFirst() {
+            if part == "." { continue }
+            if part == ".." {
+                _ = done.popLast()
+                continue
+            }
+            let parent = try openInRoot("/" + done.joined(separator: "/"), O_PATH | O_DIRECTORY)
+            if let target = try? parent.linkTarget(part) {
+                links += 1
+                guard links <= 40 else { throw SystemError("make \(path)", .tooManySymbolicLinkLevels) }
+                if target.hasPrefix("/") { done = [] }
+                remaining = (target.split(separator: "/").map(String.init) + remaining)[...]
+                continue
+            }
+            if try parent.make(part, isDirectory: isDirectory || !remaining.isEmpty) { try onMade(parent, part) }
+            done.append(part)
+        }
+    }
+
+    /// - Returns: whether it was missing.
+    private func make(_ name: String, isDirectory: Bool) throws(SystemError) -> Bool {
+        do {
+            if isDirectory {
+                try makeDirectory(name, mode: 0o755)
+            } else {
+                _ = try Descriptor.open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o644, at: self)
+            }
+            return true
+        } catch where error.errno == .fileExists {
+            return false
+        }
+    }
+
     /// Where the symbolic link `name` in this directory points; an empty name is this link itself.
     public func linkTarget(_ name: String = "") throws(SystemError) -> String {
         var buffer = [CChar](repeating: 0, count: 4096)

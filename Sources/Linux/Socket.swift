@@ -74,6 +74,18 @@ extension Descriptor {
         return socket
     }
 
+    /// A stream socket on its way to be connected: it can be written to when it is.
+    public static func connecting(to address: SocketAddress) throws(SystemError) -> Descriptor {
+        let socket = try streamSocket(address.family, Int32(SOCK_NONBLOCK.rawValue))
+        try socket.finishConnecting(unsafe try address.withAddress { unsafe Glibc.connect(socket.raw, $0, $1) }, "connect to \(address)")
+        return socket
+    }
+
+    /// - Parameter result: connect(2)'s, of a socket that does not wait.
+    func finishConnecting(_ result: Int32, _ stage: @autoclosure () -> String) throws(SystemError) {
+        if result == -1, errno != EINPROGRESS { throw SystemError.current(stage()) }
+    }
+
     /// Two connected sockets; `SOCK_SEQPACKET` keeps message boundaries.
     public static func socketPair(_ type: __socket_type = SOCK_STREAM) throws(SystemError) -> (Descriptor, Descriptor) {
         var pair: [Int32] = [-1, -1]

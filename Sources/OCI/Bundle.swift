@@ -38,13 +38,16 @@ public struct Bundle: Sendable {
 
     /// Reads one JSON file, for a bundle's config as for `exec --process` and `update --resources`.
     ///
-    /// - Parameter limit: bytes; a bigger file is refused.
-    public static func readFile(_ file: String, limit: Int = configLimit) throws(BundleError) -> JSON.Value {
+    /// - Parameters:
+    ///   - limit: bytes; a bigger file is refused.
+    ///   - orPipe: a pipe is read to its end, however long that takes: the caller's shell has made it (`<(…)`).
+    public static func readFile(_ file: String, limit: Int = configLimit, orPipe: Bool = false) throws(BundleError) -> JSON.Value {
         let bytes: [UInt8]
         do throws(SystemError) {
             // Non-blocking: opening a FIFO would otherwise wait for a writer.
-            let descriptor = try Descriptor.open(file, O_RDONLY | O_NONBLOCK)
-            guard try descriptor.status().st_mode & S_IFMT == S_IFREG else {
+            let descriptor = try Descriptor.open(file, orPipe ? O_RDONLY : O_RDONLY | O_NONBLOCK)
+            let kind = try descriptor.status().st_mode & S_IFMT
+            guard kind == S_IFREG || orPipe && kind == S_IFIFO else {
                 throw SystemError("not a regular file", .invalidArgument)
             }
             bytes = try descriptor.readToEnd(limit: limit)

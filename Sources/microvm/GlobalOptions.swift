@@ -5,18 +5,18 @@ import Sandbox
 protocol RuntimeCommand: ParsableCommand {
     var globals: GlobalOptions { get }
     /// Status of every failure, where engines expect one; nil: by kind.
-    static var failureStatus: Int32? { get }
+    var failureStatus: Int32? { get }
 }
 
 extension RuntimeCommand {
-    static var failureStatus: Int32? { nil }
+    var failureStatus: Int32? { nil }
 }
 
 /// A command of runc's: whatever fails, its status is 1.
 protocol EngineCommand: RuntimeCommand {}
 
 extension EngineCommand {
-    static var failureStatus: Int32? { 1 }
+    var failureStatus: Int32? { 1 }
 }
 
 struct GlobalOptions: ParsableArguments {

@@ -32,7 +32,7 @@ struct Microvm: ParsableCommand {
             exit(withError: error)
         } catch {
             Log.report(error)
-            let status = (command as? any RuntimeCommand).flatMap { type(of: $0).failureStatus }
+            let status = (command as? any RuntimeCommand).flatMap(\.failureStatus)
             exit(withError: ExitCode(status ?? ExitStatus(of: error).rawValue))
         }
     }

@@ -1,11 +1,13 @@
 import Linux
+import Logging
 import OCI
 import Sandbox
 
-/// Between a command and the monitor it starts: one message each way, and notes of the monitor's before its answer. The command's going away, and the monitor's, are seen by the other.
+/// Between a command and the monitor it starts: one message each way, and notes and warnings of the monitor's before its answer. The command's going away, and the monitor's, are seen by the other.
 struct MonitorChannel {
     private static let launchLimit = 128 << 10
     private static let note = "note "
+    private static let warning = "warning "
     private static let answerLimit = 16 << 10
 
     let socket: Descriptor
@@ -29,7 +31,8 @@ struct MonitorChannel {
             if answer.hasPrefix(Self.note), Descriptor.standardError.isTerminal {
                 try? Descriptor.standardError.writeAll(answer.dropFirst(Self.note.count) + "\n")
             }
-        } while answer.hasPrefix(Self.note)
+            if answer.hasPrefix(Self.warning) { Logger(label: "microvm").warning("\(answer.dropFirst(Self.warning.count))") }
+        } while answer.hasPrefix(Self.note) || answer.hasPrefix(Self.warning)
         if answer == "ok" { return }
         let words = answer.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)
         guard words.count == 3, words[0] == "error", let status = Int32(words[1]).flatMap(ExitStatus.init) else {
@@ -53,6 +56,11 @@ struct MonitorChannel {
     func note(_ progress: Templates.Progress) {
         guard case .began(let size) = progress else { return }
         try? socket.send(Array("\(Self.note)\(TemplateReporter.beginning(size))".utf8))
+    }
+
+    /// For the command's log.
+    func warn(_ text: String) {
+        try? socket.send(Array("\(Self.warning)\(text)".utf8))
     }
 
     func fail(_ error: any Error) {

@@ -123,6 +123,10 @@ extension RealContainers {
             #expect(list.first { $0.command == "/bin/sleep 1000" }?.execID == "")
             #expect(list.first { $0.command == "/bin/sleep 500" }?.execID == "e")
             #expect(list.first { $0.command.hasPrefix("/bin/sh") }?.execID == "e")
+            let sleeper = try #require(list.first { $0.command == "/bin/sleep 500" })
+            #expect(sleeper.name == "sleep" && sleeper.state.hasPrefix("S") && sleeper.terminal == "?")
+            #expect(sleeper.parent == list.first { $0.command.hasPrefix("/bin/sh") }?.pid)
+            #expect(sleeper.user == 0 && sleeper.residentKibibytes > 0 && sleeper.virtualKibibytes > 0 && sleeper.millisecondsSinceStart < 60_000)
             try machine.end("c")
         }
 

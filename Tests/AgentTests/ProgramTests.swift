@@ -152,6 +152,45 @@ struct SeccompFilterTests {
         #expect(filter.code.count % 8 == 0)
     }
 
+    /// What the kernel answers a call of x86-64 with, as far as the first instructions decide it.
+    private func verdict(_ filter: SeccompFilter, _ number: UInt32, architecture: UInt32 = 0xc000_003e) -> UInt32? {
+        var (position, accumulator) = (0, UInt32(0))
+        while position < 6 {
+            let bytes = filter.code[(position * 8)..<(position * 8 + 8)].map(UInt32.init)
+            let (code, yes, no) = (bytes[0] | bytes[1] << 8, Int(bytes[2]), Int(bytes[3]))
+            let value = bytes[4] | bytes[5] << 8 | bytes[6] << 16 | bytes[7] << 24
+            switch code {
+            case 0x20: accumulator = value == 4 ? architecture : number
+            case 0x15: position += accumulator == value ? yes : no
+            case 0x25: position += accumulator > value ? yes : no
+            case 0x35: position += accumulator >= value ? yes : no
+            case 0x06: return value
+            default: return nil
+            }
+            position += 1
+        }
+        return nil
+    }
+
+    @Test("calls newer than the newest a list of allowed ones names do not exist; others, and other architectures, are the list's")
+    func newerCalls() throws {
+        var seccomp = LinuxSeccomp(defaultAction: .errno)
+        // 2 and 39.
+        seccomp.syscalls = [LinuxSyscall(names: ["getpid", "open", "nonsense"], action: .allow)]
+        let filter = try SeccompFilter(seccomp)
+        #expect(verdict(filter, 40) == 0x0005_0026)
+        #expect(verdict(filter, 1000) == 0x0005_0026)
+        #expect(verdict(filter, 39) == nil)
+        #expect(verdict(filter, 0x4000_0000 | 600) == nil)
+        #expect(verdict(filter, 1000, architecture: 0x4000_0003) == nil)
+        seccomp.defaultErrnoRet = UInt32(ENOSYS)
+        let plain = try SeccompFilter(seccomp).code.count
+        seccomp.defaultErrnoRet = 1
+        #expect(try SeccompFilter(seccomp).code.count == plain + 48)
+        seccomp.defaultAction = .log
+        #expect(verdict(try SeccompFilter(seccomp), 1000) != 0x0005_0026)
+    }
+
     @Test("a listener cannot be had")
     func listener() {
         #expect(throws: InvalidField.self) { try SeccompFilter(LinuxSeccomp(defaultAction: .notify)) }

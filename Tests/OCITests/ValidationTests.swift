@@ -134,6 +134,10 @@ struct ValidationTests {
             $0.linux?.namespaces.removeAll { $0.type == .network }
             $0.linux?.sysctl = ["net.ipv4.ip_forward": "1"]
         },
+        Case("linux.sysctl[\"kernel.domainname\"]", "contradicts domainname") {
+            $0.domainname = "a"
+            $0.linux?.sysctl = ["kernel.domainname": "b"]
+        },
         Case("linux.sysctl[\"kernel.hostname\"]", "contradicts hostname") { $0.linux?.sysctl = ["kernel.hostname": "x"] },
         Case("linux.cgroupsPath", "leaves the cgroup mount") { $0.linux?.cgroupsPath = "/a/../../b" },
         Case("linux.maskedPaths[0]", "not absolute") { $0.linux?.maskedPaths = ["proc/kcore"] },

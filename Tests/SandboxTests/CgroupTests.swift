@@ -117,6 +117,27 @@ struct HostCgroupTests {
             rmdir(String(path[..<(path.lastIndex(of: "/") ?? path.endIndex)]))
         }
     }
+
+    @Test("of a quota and its period either may be updated alone; zero and nothing leave both")
+    func bandwidth() {
+        func cpu(_ quota: Int64?, _ period: UInt64?) -> LinuxCPU? {
+            var cpu = LinuxCPU()
+            (cpu.quota, cpu.period) = (quota, period)
+            return cpu
+        }
+        func completed(_ bandwidth: CPUBandwidth, _ quota: Int64?, _ period: UInt64?) -> LinuxCPU? {
+            var update = cpu(quota, period)
+            bandwidth.complete(&update)
+            return update
+        }
+        var bandwidth = CPUBandwidth(cpu(50_000, 100_000))
+        #expect(completed(bandwidth, nil, 200_000) == cpu(50_000, 200_000))
+        #expect(completed(bandwidth, -1, 0) == cpu(-1, 100_000))
+        #expect(completed(bandwidth, 0, nil) == cpu(0, nil))
+        bandwidth.take(cpu(0, 200_000))
+        #expect(bandwidth == CPUBandwidth(cpu(50_000, 200_000)))
+        #expect(completed(CPUBandwidth(nil), nil, 1000) == cpu(nil, 1000))
+    }
 }
 
 private let canMakeCgroups: Bool = {

@@ -39,6 +39,16 @@ struct PlanTests {
         #expect(plan.guestSpec.mounts.map(\.destination) == ["/a", "/t", "/b"])
     }
 
+    @Test("mounts of one source are one share; for reading and for writing they are two, which the guest cannot confuse")
+    func oneSource() throws {
+        let plan = try plan {
+            $0.mounts = [["bind"], ["rbind", "nosuid"], ["bind", "ro"]].map { Mount(destination: "/d", source: "/etc", options: $0) }
+        }
+        #expect(plan.shares.dropFirst().map(\.name) == ["mount0", "mount2"])
+        #expect(plan.shares.dropFirst().map(\.readOnly) == [false, true])
+        #expect(plan.guestSpec.mounts.map(\.source) == ["mount0", "mount0", "mount2"].map { "/run/microvm/shares/\($0)" })
+    }
+
     @Test("the engine's shared memory becomes the guest's own, as large")
     func sharedMemory() throws {
         let plan = try plan(.hostMemory(65536)) { $0.mounts = [Mount(destination: "/dev/shm", type: "bind", source: "/x", options: ["bind", "rprivate", "nosuid"])] }

@@ -69,12 +69,16 @@ PYTHON
     [ "$output" = '4 from exec' ]
 }
 
-@test "a terminal for a detached process goes to the console socket" {
+@test "a terminal for a detached process goes to the console socket, with the size its process asks for" {
     python3 - "$microvm_program" "$STATE" "$BATS_TEST_TMPDIR" <<'PYTHON'
-import array, os, select, socket, subprocess, sys, time
+import array, json, os, select, socket, subprocess, sys, time
 program, state, place = sys.argv[1:]
 listener = socket.socket(socket.AF_UNIX); listener.bind(place + "/console"); listener.listen()
-run = subprocess.Popen([program, "--root", state, "exec", "--tty", "--detach", "--console-socket", place + "/console", "c", "sh", "-c", "tty; sleep 1"], stdin=subprocess.DEVNULL)
+process = {"terminal": True, "consoleSize": {"height": 10, "width": 110}, "args": ["sh", "-c", "stty size; tty; sleep 1"], "cwd": "/", "env": ["PATH=/bin"]}
+reading, writing = os.pipe()
+with os.fdopen(writing, "w") as file: json.dump(process, file)
+run = subprocess.Popen([program, "--root", state, "exec", "--tty", "--detach", "--console-socket", place + "/console", "--process", f"/dev/fd/{reading}", "c"],
+    stdin=subprocess.DEVNULL, pass_fds=[reading])
 connection, _ = listener.accept()
 _, ancillary, _, _ = connection.recvmsg(100, socket.CMSG_SPACE(4))
 (master,) = array.array("i", ancillary[0][2])
@@ -83,6 +87,7 @@ text, end = b"", time.time() + 20
 while b"/dev/pts/" not in text:
     assert time.time() < end, text
     if select.select([master], [], [], 1)[0]: text += os.read(master, 4096)
+assert b"10 110" in text, text
 PYTHON
 }
 
@@ -109,6 +114,15 @@ PYTHON
 @test "what a process leaves behind does not hold the command up" {
     MICROVM_TIMEOUT=9 run -0 microvm exec c sh -c 'sleep 1000 & echo fine'
     [ "$output" = fine ]
+}
+
+@test "exec in a container that is created: its own program waits on" {
+    create d
+    [ "$(microvm exec d echo here)" = here ]
+    is d created
+    microvm start d
+    wait_for 20 said d ready
+    microvm delete --force d
 }
 
 @test "exec in a stopped container" {

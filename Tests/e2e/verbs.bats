@@ -143,8 +143,47 @@ PYTHON
     [[ $(microvm list) == *ID*PID*STATUS*BUNDLE*c*running* ]]
     [ "$(microvm list --format=json | jq -r '.[0] | [.id, .status] | join(" ")')" = 'c running' ]
     [ "$(microvm ps --format json c)" = "[$(pid_of c)]" ]
-    [[ $(microvm ps c) == *'sleep 1000'* ]]
-    [[ $(microvm ps --format table c -ef) == *'sleep 1000'* ]]
+    run -0 microvm ps c
+    [[ ${lines[0]} =~ ^UID\ +PID\ +PPID\ +C\ +STIME\ +TTY\ +TIME\ +CMD$ ]]
+    [[ ${lines[1]} =~ ^root\ +[0-9]+.*\?\ +00:00:0[0-9]\ +sleep\ 1000$ ]]
+    run -0 microvm ps --format table c -e -x
+    [[ ${lines[0]} =~ ^\ +PID\ +TTY\ +STAT\ +TIME\ +COMMAND$ ]]
+    [[ ${lines[1]} =~ ^\ +[0-9]+\ +\?\ +[A-Z][a-z]*\ +0:0[0-9]\ +sleep\ 1000$ ]]
+    run -0 microvm ps c -o user=WHO,comm
+    [[ ${lines[0]} =~ ^WHO\ +COMMAND$ ]]
+    [[ ${lines[1]} =~ ^root\ +sleep$ ]]
+    run -1 microvm ps c -Z
+    [[ $output == *'-Z'* ]]
+    microvm kill c KILL
+    wait_for 20 is c stopped
+    [ "$(microvm ps c | wc -l)" = 1 ]
+}
+
+@test "a link where proc or sysfs goes is refused" {
+    rmdir "$BUNDLE/rootfs/proc"
+    ln -s /tmp "$BUNDLE/rootfs/proc"
+    run -1 microvm run --detach --bundle "$BUNDLE" c </dev/null
+    run -1 microvm create --bundle "$BUNDLE" c
+    [[ $output == *'must be mounted on ordinary directory'* ]]
+    nothing_left
+}
+
+@test "a cgroup with processes of others is told of, a frozen one is refused and stays" {
+    command_is sleep 1000
+    configure "$BUNDLE" '.linux.cgroupsPath = "/microvm-bats/shared"'
+    launch c
+    create d
+    [[ $(cat "$BATS_TEST_TMPDIR/d.err") == *"container's cgroup is not empty"* ]]
+    microvm delete --force d
+    microvm delete --force c
+    find /sys/fs/cgroup -type d -name microvm-bats -exec rmdir {} +
+    [ -e /sys/fs/cgroup/cgroup.controllers ] || return 0
+    mkdir -p /sys/fs/cgroup/microvm-bats/frozen
+    echo 1 >/sys/fs/cgroup/microvm-bats/frozen/cgroup.freeze
+    configure "$BUNDLE" '.linux.cgroupsPath = "/microvm-bats/frozen"'
+    run -1 microvm create --bundle "$BUNDLE" c
+    [[ $output == *"container's cgroup unexpectedly frozen"* ]]
+    rmdir /sys/fs/cgroup/microvm-bats/frozen /sys/fs/cgroup/microvm-bats
 }
 
 @test "pause and resume" {
@@ -160,7 +199,13 @@ PYTHON
     run -255 microvm exec c true
     [[ $output == *paused* ]]
     run -1 microvm pause c
+    microvm exec --ignore-paused c echo resumed >"$BATS_TEST_TMPDIR/exec.out" &
+    exec=$!
+    sleep 0.5
+    [ ! -s "$BATS_TEST_TMPDIR/exec.out" ]
     microvm resume c
+    ended 0 "$exec"
+    [ "$(cat "$BATS_TEST_TMPDIR/exec.out")" = resumed ]
     wait_for 10 said c "$((before + 3))"
     run -1 microvm resume c
     # SIGKILL reaches one that is paused, too.
@@ -184,7 +229,10 @@ PYTHON
     echo '{"pids": {"limit": 44}}' >"$BATS_TEST_TMPDIR/resources"
     microvm update -r "$BATS_TEST_TMPDIR/resources" c
     [ "$(guest pids.max)" = 44 ]
-    microvm update --cpu-quota -1 c
+    # A period alone leaves the quota.
+    microvm update --cpu-period 50000 c
+    [ "$(guest cpu.max)" = '50000 50000' ]
+    microvm update --cpu-period 100000 --cpu-quota -1 c
     [ "$(guest cpu.max)" = 'max 100000' ]
     if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
         cd /sys/fs/cgroup/microvm-bats/update

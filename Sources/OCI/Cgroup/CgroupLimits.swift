@@ -48,9 +48,9 @@ public struct CgroupLimits: Equatable, Sendable {
     }
 
     private mutating func add(_ memory: LinuxMemory) throws(InvalidField) {
-        if let swap = memory.swap, swap != 0 || memory.limit == -1 {
-            add("memory.swap.max", try Self.swap(swap, with: memory.limit ?? 0), "memory.swap")
-        }
+        // Memory without limit is swap without limit, unless it says otherwise.
+        let swap = memory.swap ?? 0
+        if swap != 0 || memory.limit == -1 { add("memory.swap.max", try Self.swap(swap, with: memory.limit ?? 0), "memory.swap") }
         if let limit = memory.limit, limit != 0 { add("memory.max", limit > 0 ? "\(limit)" : "max", "memory.limit") }
         if let reservation = memory.reservation, reservation != 0 {
             add("memory.low", reservation > 0 ? "\(reservation)" : "max", "memory.reservation")

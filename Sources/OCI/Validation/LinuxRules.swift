@@ -75,7 +75,7 @@ extension Validation {
         if !plain || parts.count < 2 || parts.contains("") { error(field, "is no name of a sysctl") }
         if let type = Self.namespace(of: parts), !has(type) { error(field, "needs a namespace of type \(type.rawValue) in linux.namespaces") }
         if parts == ["kernel", "hostname"] { error(field, spec.hostname.isEmpty ? "give hostname instead" : "contradicts hostname") }
-        if !spec.domainname.isEmpty, parts == ["kernel", "domainname"] { error(field, "contradicts domainname") }
+        if !spec.domainname.isEmpty, parts == ["kernel", "domainname"], spec.linux?.sysctl[name] != spec.domainname { error(field, "contradicts domainname") }
     }
 
     /// namespaces(7).

@@ -33,8 +33,10 @@ struct CgroupV1Limits: Equatable {
     }
 
     private mutating func add(_ memory: LinuxMemory) {
+        // Memory without limit is swap without limit, unless it says otherwise.
+        let swap = memory.limit == -1 && (memory.swap ?? 0) == 0 ? -1 : memory.swap
         let limits = [
-            ("limit_in_bytes", memory.limit, "limit"), ("memsw.limit_in_bytes", memory.swap, "swap"),
+            ("limit_in_bytes", memory.limit, "limit"), ("memsw.limit_in_bytes", swap, "swap"),
             ("soft_limit_in_bytes", memory.reservation, "reservation"), ("kmem.tcp.limit_in_bytes", memory.kernelTCP, "kernelTCP"),
         ]
         for case (let file, let value?, let field) in limits where value != 0 { add("memory", "memory.\(file)", "\(value)", "memory.\(field)") }

@@ -64,6 +64,20 @@ final class ContainerCgroup {
 
     // MARK: Life
 
+    /// Looks at cgroups that are there already, before anything joins them.
+    ///
+    /// - Parameter warn: told of processes of others, which the container's limits will count.
+    /// - Throws: for one that is frozen: nothing in it would run.
+    func check(warn: (String) -> Void) throws(SandboxError) {
+        for place in places {
+            if read("cgroup.freeze", of: place.path) == "1" || read("freezer.state", of: place.path) == "FROZEN" {
+                throw SandboxError(.wrongState, "linux.cgroupsPath: container's cgroup unexpectedly frozen: \(place.path)")
+            }
+            let others = read("cgroup.procs", of: place.path)?.split(separator: " ").count ?? 0
+            if others > 0 { warn("linux.cgroupsPath: container's cgroup is not empty: \(others) process(es) in \(place.path)") }
+        }
+    }
+
     /// Makes the cgroups, puts this process in the machine's and `process` in the container's. What this process starts from now on is the machine's.
     func enter(_ process: Int32) throws {
         for place in places {

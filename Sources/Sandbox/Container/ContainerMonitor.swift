@@ -24,6 +24,9 @@ public final class ContainerMonitor {
     private var standIn: StandIn?
     private var cgroup: ContainerCgroup?
     private var network: SandboxNetwork?
+    private var nameServer: NameServerRelay?
+    private var spec: Spec?
+    private var bandwidth = CPUBandwidth(nil)
     /// The sandbox whose machine this container is in; nil: it has one of its own.
     private(set) var machineOf: String?
     /// Other monitors' containers in this one's machine.
@@ -50,6 +53,8 @@ public final class ContainerMonitor {
     private var creator: Descriptor?
     /// Said once, when the container is created or, for those that start at once, started.
     public var onReady: (() throws -> Void)?
+    /// Until ``onReady``: hears what whoever made the container should know.
+    public var onWarning: ((String) -> Void)?
     /// Hears of a template being made, which takes as long as a boot.
     public var onTemplate: ((Templates.Progress) -> Void)?
     /// What the container's process on this host exits with when ``run()`` fails.
@@ -128,8 +133,9 @@ public final class ContainerMonitor {
         try checkConsole(terminal)
 
         let directory = try prepare(bundle.spec, bundle.document, bundle: bundle.path, rootfs: rootfs, memory: plan.size.memory, plan.shares, in: root)
-        if bundle.spec.root?.readonly == true, let root = try? Descriptor.open(rootfs, O_RDONLY | O_DIRECTORY) {
-            let places = MountPoints(root: root)
+        let places = (try? Descriptor.open(rootfs, O_RDONLY | O_DIRECTORY)).map { MountPoints(root: $0) }
+        try places?.checkKernelFileSystems(bundle.spec.mounts)
+        if bundle.spec.root?.readonly == true, let places {
             // runc and crun make the working directory too.
             let working = Mount(destination: bundle.spec.process?.cwd ?? "/")
             places.make(plan.guestSpec.mounts + [working]) { mount in plan.isFile(mount) }
@@ -172,6 +178,8 @@ public final class ContainerMonitor {
         _ spec: Spec, _ config: JSON.Value, bundle: String, rootfs: String, memory: Int, _ shares: [Plan.Share], in root: StateRoot
     ) throws -> StateDirectory {
         self.shares = shares
+        self.spec = spec
+        bandwidth = CPUBandwidth(spec.linux?.resources?.cpu)
         StateDirectory.sweep(root)
         begin("stand-in")
         let standIn = try standIn(spec)
@@ -184,6 +192,7 @@ public final class ContainerMonitor {
         let directory = try StateDirectory.create(record, config: config, in: root)
         self.directory = directory
         self.record = record
+        try cgroup?.check { warn($0) }
         self.cgroup = cgroup
         try cgroup?.enter(standIn.pid)
         try cgroup?.apply(spec.linux?.resources ?? LinuxResources(), .booting)
@@ -262,7 +271,7 @@ public final class ContainerMonitor {
 
     private func hostStreams(_ terminal: Bool) throws -> ProcessStreams.Host {
         if let socket = launch.consoleSocket {
-            let session = try ConsoleSession.sent(to: socket)
+            let session = try ConsoleSession.sent(to: socket, size: spec?.process?.consoleSize)
             console = session
             return try session.streams()
         }
@@ -304,11 +313,22 @@ public final class ContainerMonitor {
         if network == nil, let pid = record?.pid { network = try SandboxNetwork(ofProcess: pid) }
         guard let network, !network.isJoined else { return }
         let (scan, taps) = try network.join()
-        for name in scan.unusable { log.warning("network interface \(name) is not Ethernet: the container does not get it") }
+        for name in scan.unusable { warn("network interface \(name) is not Ethernet: the container does not get it") }
         guard !taps.isEmpty else { return }
         begin("network")
         let places = try taps.map { try machine.connect($0) }
-        _ = try machine.call(AgentMethods.configureNetwork, scan.request(places: places))
+        var request = scan.request(places: places)
+        if let address = try relayNameServer(network, machine) { request.nameServer = .init(address.bytes) }
+        _ = try machine.call(AgentMethods.configureNetwork, request)
+    }
+
+    /// - Returns: where the guest has to listen; nil: the container's name server, if any, is reached by its network.
+    private func relayNameServer(_ network: SandboxNetwork, _ machine: SandboxMachine) throws -> IPAddress? {
+        guard let spec, let rootfs = record?.rootfs, let address = NameServerRelay.wanted(by: spec, rootfs: rootfs) else { return nil }
+        nameServer = try NameServerRelay(
+            address, network, datagrams: machine.listener(forPort: AgentAddress.nameServerDatagramPort),
+            streams: machine.listener(forPort: AgentAddress.nameServerStreamPort), on: loop)
+        return address
     }
 
     // MARK: Start
@@ -354,6 +374,11 @@ public final class ContainerMonitor {
         creator = nil
         try onReady?()
         onReady = nil
+        onWarning = nil
+    }
+
+    private func warn(_ text: String) {
+        if let onWarning { onWarning(text) } else { log.warning("\(text)") }
     }
 
     // MARK: End
@@ -404,6 +429,7 @@ public final class ContainerMonitor {
         progress?.end()
         streams?.stop()
         machine?.kill()
+        nameServer = nil
         network?.leave()
         console?.restore()
         control = nil
@@ -506,17 +532,20 @@ extension ContainerMonitor {
     /// The guest's limits, and then the host's.
     func update(_ request: UpdateRequest, _ complete: @escaping (Result<Empty, Status>) -> Void) {
         var inGuest = request
-        let resources: LinuxResources
+        var resources: LinuxResources
         do {
             resources = try JSON.decode(from: Array(request.resources))
+            bandwidth.complete(&resources.cpu)
             var guestResources = resources
             guestResources.removeHostParts()
             inGuest.resources = .init(try JSON.encode(guestResources).utf8)
         } catch {
             return complete(.failure(Status(.invalidArgument, "\(error)")))
         }
-        relay(AgentMethods.update, inGuest, \.containerID, AgentConnection.shortDeadline) { [weak self] result in
-            guard case .success = result, let cgroup = self?.cgroup else { return complete(result) }
+        relay(AgentMethods.update, inGuest, \.containerID, AgentConnection.shortDeadline) { [weak self, resources] result in
+            guard case .success = result else { return complete(result) }
+            self?.bandwidth.take(resources.cpu)
+            guard let cgroup = self?.cgroup else { return complete(result) }
             do {
                 try cgroup.update(resources)
                 complete(result)

@@ -17,6 +17,8 @@ public struct ExecLaunch: Codable, Sendable, Equatable {
     public var cgroup: String?
     /// The caller's open files that the process has too.
     public var passed: [Int32] = []
+    /// A paused container is no error: the process runs once it is resumed.
+    public var waitsForResume = false
 
     public init(id: String, root: String, process: OCI.Process, isDetached: Bool) {
         self.id = id
@@ -28,6 +30,9 @@ public struct ExecLaunch: Codable, Sendable, Equatable {
 
 /// Another process in a running container: its streams are this process's, and so is its end.
 public final class ExecSession {
+    /// Microseconds.
+    private static let pollInterval: UInt32 = 20_000
+
     private let launch: ExecLaunch
     private var client: ControlClient?
     private var console: ConsoleSession?
@@ -80,12 +85,19 @@ public final class ExecSession {
         return Int32(truncatingIfNeeded: answer.exitStatus & 0xff)
     }
 
+    /// The status once the container takes a process.
     private func checkState(_ handle: ContainerHandle) throws {
-        switch try handle.state().status {
-        case .running: return
-        case .paused: throw SandboxError(.wrongState, "cannot exec in a paused container")
+        var status = try handle.state().status
+        while status == .paused, launch.waitsForResume {
+            usleep(Self.pollInterval)
+            status = try handle.state().status
+        }
+        switch status {
+        // runc's containers take processes before their own has been started, too.
+        case .running, .created: return
+        case .paused: throw SandboxError(.wrongState, "cannot exec in a paused container (use --ignore-paused to override)")
         case .stopped: throw SandboxError(.wrongState, "cannot exec in a stopped container: container not running")
-        case .creating, .created: throw SandboxError(.wrongState, "cannot exec in a container that was not started: container not running")
+        case .creating: throw SandboxError(.wrongState, "cannot exec in a container that is being created: container not running")
         }
     }
 
@@ -100,7 +112,7 @@ public final class ExecSession {
             guard launch.process.terminal, launch.isDetached else {
                 throw SandboxError(.badInput, "cannot use console socket if microvm will not detach or allocate tty")
             }
-            let session = try ConsoleSession.sent(to: socket)
+            let session = try ConsoleSession.sent(to: socket, size: launch.process.consoleSize)
             console = session
             return try session.streams()
         }

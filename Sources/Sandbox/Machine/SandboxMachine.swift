@@ -163,6 +163,13 @@ public final class SandboxMachine {
         }
     }
 
+    /// Where the guest's connections to a port of the host arrive.
+    func listener(forPort port: UInt32) throws(SystemError) -> Descriptor {
+        let name = "\(Self.vsockName)_\(port)"
+        try? place.sockets.remove(name)
+        return try Descriptor.listening(at: .unix(place.socketPath(name)))
+    }
+
     private func listenForAgent() throws {
         let agentListener = try Descriptor.listening(at: .unix(place.socketPath(agentSocketName)))
         try agentListener.setNonBlocking()

@@ -31,6 +31,11 @@ final class SandboxNetwork {
         return result
     }
 
+    /// A socket of the namespace's on its way to be connected.
+    func socket(_ kind: Descriptor.InternetProtocol, to address: IPAddress, port: UInt16) throws -> Descriptor {
+        try Self.within(namespace) { try Descriptor.internetSocket(kind, to: address, port: port) }
+    }
+
     /// Leaves the namespace as it was: others may go on in it.
     func leave() {
         let interfaces = joined.map(\.index)

@@ -69,8 +69,7 @@ public struct Plan: Sendable, Equatable {
             // Engines share one tmpfs of the host among a pod's containers; memory cannot be mapped across machines.
             guestSpec.mounts.append(Self.sharedMemory(mount, found))
         case .directory, .hostMemory, .file:
-            let share = Share(name: "\(prefix)mount\(index)", path: source, readOnly: mount.isReadOnly, field: field)
-            shares.append(share)
+            let share = share(source, readOnly: mount.isReadOnly, at: index)
             var guestMount = mount
             guestMount.source = Self.guestPath(share.name)
             if found == .file { files.insert(guestMount.source) }
@@ -86,6 +85,14 @@ public struct Plan: Sendable, Equatable {
         case .other(let what):
             throw SandboxError(.badInput, "\(field): \(source) is a \(what), which cannot be shared with a virtual machine")
         }
+    }
+
+    /// The share of a bind mount's source: one for all mounts of it, in which a file is one file.
+    private mutating func share(_ source: String, readOnly: Bool, at index: Int) -> Share {
+        if let known = shares.first(where: { $0.path == source && $0.readOnly == readOnly && $0.field != Self.rootField }) { return known }
+        let share = Share(name: "\(prefix)mount\(index)", path: source, readOnly: readOnly, field: "mounts[\(index)].source")
+        shares.append(share)
+        return share
     }
 
     /// Whether what is mounted is a file of the host.

@@ -62,7 +62,7 @@ func environment(_ name: String) -> String? {
 
 public func absolutePath(_ path: String) -> String {
     guard !path.hasPrefix("/"), let working = currentDirectory() else { return path }
-    return "\(working)/\(path)"
+    return ([working] + path.split(separator: "/").filter { $0 != "." }.map(String.init)).joined(separator: "/")
 }
 
 /// Whether this process may do what it likes on this host.

@@ -1,6 +1,7 @@
 import AgentAPI
 import Glibc
 import Linux
+import OCI
 
 /// The host's end of a container's terminal: raw while the container runs, and put back whatever happens.
 final class ConsoleSession {
@@ -14,7 +15,9 @@ final class ConsoleSession {
     }
 
     /// A new terminal whose other end goes to whoever listens at `socket` (runc's `--console-socket`).
-    static func sent(to socket: String) throws -> ConsoleSession {
+    ///
+    /// - Parameter size: the specification's.
+    static func sent(to socket: String, size: Box?) throws -> ConsoleSession {
         let connection: Descriptor
         do throws(SystemError) { connection = try Descriptor.connected(to: .unix(socket)) } catch {
             throw SandboxError(.badInput, "--console-socket \(socket): \(error.errno)")
@@ -22,6 +25,7 @@ final class ConsoleSession {
         let (master, terminal) = try Descriptor.pseudoTerminal()
         // Raw before anybody else sees it: both ends share the settings, and the engine adds its own.
         let session = try ConsoleSession(terminal, restoring: false)
+        if let size { try terminal.setTerminalSize(TerminalSize(columns: UInt16(clamping: size.width), rows: UInt16(clamping: size.height))) }
         try connection.send(Array("/dev/ptmx".utf8), passing: [master])
         // Changes of size are signalled to the session the terminal belongs to. A process that leads none, as in a test, misses them.
         try? terminal.becomeControllingTerminal()

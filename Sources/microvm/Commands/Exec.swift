@@ -5,7 +5,7 @@ import OCI
 import Sandbox
 
 struct Exec: RuntimeCommand {
-    static let failureStatus: Int32? = 255
+    var failureStatus: Int32? { 255 }
 
     static let configuration = CommandConfiguration(
         abstract: "Run another process in a running container.",
@@ -32,7 +32,7 @@ struct Exec: RuntimeCommand {
     @Option(help: ArgumentHelp("Pass the pipes, files (as streams) and connections that are open under so many numbers from 3 on.", valueName: "count"))
     var preserveFds = 0
     @Option(help: ArgumentHelp("Run in this cgroup below the container's, which must be there.", valueName: "path")) var cgroup: String?
-    @Flag(help: .hidden) var ignorePaused = false
+    @Flag(help: "Wait for a paused container to be resumed.") var ignorePaused = false
 
     @Argument(help: ArgumentHelp("The container's id.", valueName: "id")) var id: String
     @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("The program and its arguments.", valueName: "command")) var command: [String] = []
@@ -47,6 +47,7 @@ struct Exec: RuntimeCommand {
         let handle = try ContainerHandle(id, in: root)
         var launch = ExecLaunch(id: id, root: root.path, process: try wanted(handle), isDetached: detach)
         launch.cgroup = cgroup
+        launch.waitsForResume = ignorePaused
         launch.passed = PassedDescriptor.inherited(preserveFds)
         launch.pidFile = pidFile.map(absolutePath)
         launch.consoleSocket = consoleSocket.map(absolutePath)
@@ -56,7 +57,7 @@ struct Exec: RuntimeCommand {
 
     private func wanted(_ handle: ContainerHandle) throws -> OCI.Process {
         if let process {
-            let wanted: OCI.Process = try JSON.decode(from: Bundle.readFile(process))
+            let wanted: OCI.Process = try JSON.decode(from: Bundle.readFile(process, orPipe: true))
             try wanted.validate()
             return wanted
         }

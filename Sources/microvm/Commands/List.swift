@@ -28,31 +28,28 @@ struct List: EngineCommand {
 struct PS: EngineCommand {
     static let configuration = CommandConfiguration(
         commandName: "ps", abstract: "List a container's processes.",
-        discussion: "The table has those in the guest, by the guest's process ids. JSON has the ids, on this host, of the processes that stand for them.")
+        discussion: """
+            The table has those in the guest, by the guest's process ids. What follows the container's id are ps's own options \
+            (default -ef): -e, -f, -x, aux, -o and their like. JSON has the ids, on this host, of the processes that stand for them.
+            """)
     @OptionGroup var globals: GlobalOptions
     @Option(name: .shortAndLong, help: "How to print it.") var format: TableFormat = .table
     @OptionGroup var container: ContainerArgument
     @Argument(parsing: .captureForPassthrough, help: .hidden) var options: [String] = []
 
     func run() throws {
+        let table = try ProcessTable(options.first == "--" ? Array(options.dropFirst()) : options)
         let handle = try container.handle(globals)
         let state = try handle.state()
-        let processes = try handle.client().call(AgentMethods.listProcesses, container.request).processes
+        // Nothing of it runs: no error, as with runc.
+        let answer = state.status == .stopped ? ListProcessesResponse() : try handle.client().call(AgentMethods.listProcesses, container.request)
         switch format {
         case .json:
             // An exec id begins with the id of the process that asked for it.
-            let others = Set(processes.compactMap { $0.execID.split(separator: ".").first.flatMap { Int32($0) } })
-            try printOut(JSON.encode([state.pid] + others.sorted()))
-        case .table:
-            var table = Table(["PID", "EXEC", "COMMAND"])
-            for process in processes.sorted(by: { $0.pid < $1.pid }) { table.add(["\(process.pid)", process.execID, printable(process.command)]) }
-            try printOut(table.text)
+            let others = Set(answer.processes.compactMap { $0.execID.split(separator: ".").first.flatMap { Int32($0) } })
+            try printOut(JSON.encode((state.pid > 0 ? [state.pid] : []) + others.sorted()))
+        case .table: try printOut(table.text(answer.processes, ProcessTable.Context(memory: answer.memoryKibibytes)))
         }
-    }
-
-    /// The tenant chose it, and it goes to a terminal.
-    private func printable(_ text: String) -> String {
-        String(text.unicodeScalars.map { $0.value < 0x20 || (0x7f...0x9f).contains($0.value) ? "?" : Character($0) })
     }
 }
 

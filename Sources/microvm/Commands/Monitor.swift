@@ -21,6 +21,7 @@ struct Monitor: RuntimeCommand {
             monitor.statusOfError = { ExitStatus(of: $0).rawValue }
             try monitor.abandon(whenClosed: channel.socket)
             monitor.onReady = { try channel.succeed() }
+            monitor.onWarning = { channel.warn($0) }
             monitor.onTemplate = { channel.note($0) }
             throw ExitCode(try monitor.run())
         } catch let error where !(error is ExitCode) {

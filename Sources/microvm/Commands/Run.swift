@@ -20,11 +20,14 @@ struct Run: RuntimeCommand {
             \(ExitStatus.help)
             """)
 
+    /// No status of a container's is mistaken for it: runc's.
+    var failureStatus: Int32? { detach ? 1 : nil }
+
     @OptionGroup var globals: GlobalOptions
     @OptionGroup(title: "Machine") var machine: MachineFlags
     @OptionGroup(title: "Container") var create: CreateFlags
 
-    @Flag(name: [.customShort("d"), .long], help: "Return once the container runs; its state stays until microvm delete.")
+    @Flag(name: [.customShort("d"), .long], help: "Return once the container runs, with status 1 if it does not; its state stays until microvm delete.")
     var detach = false
 
     @Flag(help: "Keep the container's state after its end, for microvm state and delete.")

@@ -40,7 +40,7 @@ struct Update: EngineCommand {
 
     private func fromFile(_ path: String) throws -> LinuxResources {
         let value =
-            path == "-" ? try JSON.read(Descriptor.standardInput.readToEnd(limit: Bundle.configLimit)) : try Bundle.readFile(path)
+            path == "-" ? try JSON.read(Descriptor.standardInput.readToEnd(limit: Bundle.configLimit)) : try Bundle.readFile(path, orPipe: true)
         return try JSON.decode(from: value.withoutZeroes)
     }
 

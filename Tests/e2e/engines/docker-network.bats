@@ -37,12 +37,17 @@ run_in() { docker run --runtime microvm "$@"; }
     [ "$(busybox wget -qO- http://127.0.0.1:18080/)" = hello ]
 }
 
-@test "from container to container on a network of one's own" {
+@test "from container to container on a network of one's own, by address and by name: docker's name server answers" {
     docker network create own
     run_in -d --name web --network own busybox sh -c 'echo hello >/tmp/index.html; httpd -f -p 80 -h /tmp'
     wait_for 20 sh -c 'docker exec web netstat -ltn | grep -q :80'
-    run -0 --separate-stderr run_in --rm --network own busybox wget -qO- "http://$(docker inspect -f '{{.NetworkSettings.Networks.own.IPAddress}}' web)/"
-    [ "$output" = hello ]
+    address=$(docker inspect -f '{{.NetworkSettings.Networks.own.IPAddress}}' web)
+    run -0 --separate-stderr run_in --rm --network own busybox sh -c "cat /etc/resolv.conf; wget -qO- http://$address/; wget -qO- http://web/; nslookup web"
+    [[ $output == *'nameserver 127.0.0.11'* ]]
+    [ "$(grep -c '^hello$' <<<"$output")" = 2 ]
+    [[ $output == *"$address"* ]]
+    # The container's own name as well, in one that goes on and from an exec.
+    [[ $(docker exec web nslookup web) == *"$address"* ]]
     docker rm --force web
     docker network rm own
 }

@@ -27,7 +27,7 @@ struct SeccompFilter: Equatable, Sendable {
         for (index, rule) in seccomp.syscalls.enumerated() {
             try Self.add(rule, to: context, default: seccomp, at: "linux.seccomp.syscalls[\(index)]")
         }
-        code = try Self.export(context)
+        code = try Self.newerCalls(than: seccomp) + Self.export(context)
         flags = seccomp.flags.reduce(0) { $0 | $1.bit }
     }
 
@@ -59,6 +59,34 @@ struct SeccompFilter: Equatable, Sendable {
             if result < 0 { throw InvalidField(field, "\(Errno(rawValue: -result))") }
         }
     }
+
+    /// A filter that refuses what it does not list was written when that was all there is: calls newer than the newest it names do not exist
+    /// (`ENOSYS`), as with runc, so that libraries fall back on older ones.
+    ///
+    /// - Returns: instructions to stand before the filter's own.
+    private static func newerCalls(than seccomp: LinuxSeccomp) -> [UInt8] {
+        guard ![.allow, .log, .trace].contains(seccomp.defaultAction), seccomp.defaultErrnoRet != UInt32(ENOSYS) else { return [] }
+        let newest = seccomp.syscalls.flatMap(\.names).map { seccomp_syscall_resolve_name($0) }.max() ?? -1
+        guard newest >= 0 else { return [] }
+        let instructions: [(code: UInt16, yes: UInt8, no: UInt8, value: UInt32)] = [
+            (loadWord, 0, 0, architectureOffset),
+            (jumpIfEqual, 0, 4, architecture),
+            (loadWord, 0, 0, 0),
+            // The x32 interface counts apart.
+            (jumpIfAtLeast, 2, 0, 0x4000_0000),
+            (jumpIfGreater, 0, 1, UInt32(newest)),
+            (returnValue, 0, 0, 0x0005_0000 | UInt32(ENOSYS)),
+        ]
+        return instructions.flatMap { instruction in
+            [UInt8(truncatingIfNeeded: instruction.code), UInt8(instruction.code >> 8), instruction.yes, instruction.no]
+                + (0..<4).map { UInt8(truncatingIfNeeded: instruction.value >> (8 * $0)) }
+        }
+    }
+
+    // BPF_* of linux/bpf_common.h, `struct seccomp_data`, and AUDIT_ARCH_X86_64.
+    private static let (loadWord, jumpIfEqual, jumpIfGreater, jumpIfAtLeast, returnValue): (UInt16, UInt16, UInt16, UInt16, UInt16) = (0x20, 0x15, 0x25, 0x35, 0x06)
+    private static let architectureOffset: UInt32 = 4
+    private static let architecture: UInt32 = 0xc000_003e
 
     private static func action(_ action: LinuxSeccompAction, _ value: UInt32?, at field: String) throws(InvalidField) -> UInt32 {
         let errno = (value ?? UInt32(EPERM)) & 0xffff

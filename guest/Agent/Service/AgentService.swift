@@ -15,7 +15,7 @@ struct AgentService {
         addState(&table)
         table.answer(AgentMethods.renew) { try machine.renew($0); return Empty() }
         table.answer(AgentMethods.configureNetwork) { request in
-            do { try NetworkConfiguration(request).apply() } catch { throw Containers.status(error) }
+            do { try machine.configure(request) } catch { throw Containers.status(error) }
             return Empty()
         }
         table.on(AgentMethods.powerOff) { _, reply in machine.powerOff { reply.succeed(Empty()) } }
@@ -57,7 +57,10 @@ struct AgentService {
         table.answer(AgentMethods.resizeConsole) { try containers.resize($0); return Empty() }
         table.answer(AgentMethods.listProcesses) { request in
             let processes = try containers.processes(request.containerID)
-            return .with { $0.processes = processes }
+            return .with {
+                $0.processes = processes
+                $0.memoryKibibytes = ProcessList.memory()
+            }
         }
     }
 

@@ -12,6 +12,7 @@ final class MachineService {
     private let containers: Containers
     private let startedAt: UInt64
     private var readyAt: UInt64 = 0
+    private var nameServer: NameServer?
     private let switchOff: @Sendable () -> Void
 
     /// - Parameters:
@@ -52,6 +53,15 @@ final class MachineService {
         try reseedRandom(seed)
         if !request.hostname.isEmpty { try setHostName(request.hostname) }
         try setWallClock(request.nanosecondsSinceEpoch)
+    }
+
+    func configure(_ request: ConfigureNetworkRequest) throws {
+        try NetworkConfiguration(request).apply()
+        // One of before a snapshot has the address.
+        nameServer = nil
+        guard !request.nameServer.isEmpty else { return }
+        guard let address = IPAddress(request.nameServer), address.isVersion4 else { throw Status(.invalidArgument, "name server: no IPv4 address") }
+        nameServer = try NameServer(at: address, on: containers.context.loop)
     }
 
     /// Ends every container, writes out what file systems hold back, and switches off. Answers just before that.
