@@ -31,6 +31,9 @@ public final class GuestMemory: Sendable {
     /// Parts of the memory file that ``show(_:from:count:at:)`` covered: what is there, the memory file does not know.
     let covered = Mutex<[Range<Int>]>([])
 
+    /// Where files are shown beside memory (``MappingWindow``), by their first guest-physical address.
+    private let windows = Mutex<[(guestAddress: UInt64, mapping: Mapping)]>([])
+
     /// - Parameter file: what the regions are shared mappings of.
     public init(regions: [Region], file: Descriptor? = nil) {
         self.file = file
@@ -58,6 +61,26 @@ public final class GuestMemory: Sendable {
             return unsafe GuestSlice(base: region.mapping.base + Int(offset), count: Int(count))
         }
         throw .outOfRange(address: address, count: count)
+    }
+
+    /// As ``slice(_:_:)``, for what a device carries rather than reads: it may also lie in a window. A driver hands such pages on
+    /// when a program writes out of a mapped file without the page cache (O_DIRECT).
+    public func buffer(_ address: UInt64, _ count: UInt64) throws(GuestMemoryError) -> GuestSlice {
+        do throws(GuestMemoryError) { return try slice(address, count) } catch {
+            let windows = windows.withLock { $0 }
+            for window in windows where address >= window.guestAddress {
+                let offset = address - window.guestAddress
+                let size = UInt64(window.mapping.count)
+                guard offset <= size, count <= size - offset else { continue }
+                return unsafe GuestSlice(base: window.mapping.base + Int(offset), count: Int(count), isMemory: false)
+            }
+            throw error
+        }
+    }
+
+    /// Lets buffers lie in a window at `address`.
+    public func addWindow(_ mapping: Mapping, at address: UInt64) {
+        windows.withLock { $0.append((address, mapping)) }
     }
 
     /// Shows `count` bytes of a file at `address`. The file never sees what the guest writes there, and the page cache's

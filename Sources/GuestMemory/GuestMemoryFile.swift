@@ -45,7 +45,8 @@ extension GuestMemory {
 
     /// The given guest addresses, their content that of a memory file, which never sees what is written to them.
     ///
-    /// Pages that are only read are the page cache's, shared with every other machine of the same file.
+    /// Pages that are only read are the page cache's, shared with every other machine of the same file. Its large holes are fresh
+    /// zeroes: written to the first time, a hole of a file would cost a page of the page cache, one of one's own and a copy.
     public static func map(_ file: Descriptor, _ ranges: [(guestAddress: UInt64, count: Int)]) throws(SystemError) -> GuestMemory {
         let size = ranges.reduce(0) { $0 + $1.count }
         let found = Int(try file.status().st_size)
@@ -55,15 +56,24 @@ extension GuestMemory {
         var fileOffset = 0
         for range in ranges {
             let mapping = try Mapping(file, offset: fileOffset, count: range.count, access: [.read, .write], sharing: .private)
+            for hole in try largeHoles(of: file, fileOffset..<fileOffset + range.count) {
+                try zero(mapping, hole.lowerBound - fileOffset..<hole.upperBound - fileOffset)
+            }
             regions.append(Region(guestAddress: range.guestAddress, mapping: mapping, fileOffset: fileOffset))
             fileOffset += range.count
         }
         return GuestMemory(regions: regions)
     }
 
+    private static func zero(_ mapping: Mapping, _ range: Range<Int>) throws(SystemError) {
+        try mapping.clear(at: range.lowerBound, count: range.count, access: [.read, .write])
+        mapping.preferHugePages(at: range.lowerBound, count: range.count)
+    }
+
     /// This memory and more beside it, of zeroes. For memory that is mapped from a file: it has no other yet.
     public func adding(_ guestAddress: UInt64, count: Int) throws(SystemError) -> GuestMemory {
         let mapping = try Mapping(nil, count: count, access: [.read, .write], sharing: .private)
+        mapping.preferHugePages(at: 0, count: count)
         let end = regions.reduce(0) { $0 + $1.mapping.count }
         return GuestMemory(regions: regions + [Region(guestAddress: guestAddress, mapping: mapping, fileOffset: end)])
     }
@@ -114,6 +124,18 @@ extension GuestMemory {
             } else {
                 union.append(range)
             }
+        }
+    }
+
+    /// The holes of a file that hold at least one huge page, cut to whole ones.
+    private static func largeHoles(of file: Descriptor, _ range: Range<Int>) throws(SystemError) -> [Range<Int>] {
+        let data = try dataRanges(of: file, range)
+        let starts = [range.lowerBound] + data.map(\.upperBound)
+        let ends = data.map(\.lowerBound) + [range.upperBound]
+        return zip(starts, ends).compactMap { start, end in
+            let first = range.lowerBound + (start - range.lowerBound + Mapping.hugePageSize - 1) / Mapping.hugePageSize * Mapping.hugePageSize
+            let last = range.lowerBound + (end - range.lowerBound) / Mapping.hugePageSize * Mapping.hugePageSize
+            return first < last ? first..<last : nil
         }
     }
 

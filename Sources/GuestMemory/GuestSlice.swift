@@ -11,10 +11,13 @@ public struct GuestSlice: @unchecked Sendable {
     @usableFromInline let base: UnsafeMutableRawPointer
     /// Length in bytes.
     public let count: Int
+    /// False for a piece of a file, which may end before the slice does: only system calls may touch it, they survive that.
+    @usableFromInline let isMemory: Bool
 
-    init(base: UnsafeMutableRawPointer, count: Int) {
+    init(base: UnsafeMutableRawPointer, count: Int, isMemory: Bool = true) {
         unsafe self.base = base
         self.count = count
+        self.isMemory = isMemory
     }
 
     /// The integer at `offset`; needs no alignment.
@@ -85,16 +88,21 @@ public struct GuestSlice: @unchecked Sendable {
 
     /// The part of `count` bytes at `offset`.
     public func slice(at offset: Int, count: Int) throws(GuestMemoryError) -> GuestSlice {
-        try checkRange(offset, count)
-        return unsafe GuestSlice(base: base + offset, count: count)
+        guard isInside(offset, count) else { throw .outOfSlice(offset: offset, count: count, sliceCount: self.count) }
+        return unsafe GuestSlice(base: base + offset, count: count, isMemory: isMemory)
     }
 
     @inlinable
     @inline(__always)
     func checkRange(_ offset: Int, _ count: Int) throws(GuestMemoryError) {
-        guard offset >= 0, count >= 0, offset <= self.count, count <= self.count - offset else {
-            throw .outOfSlice(offset: offset, count: count, sliceCount: self.count)
-        }
+        guard isInside(offset, count) else { throw .outOfSlice(offset: offset, count: count, sliceCount: self.count) }
+        guard isMemory else { throw .notMemory }
+    }
+
+    @inlinable
+    @inline(__always)
+    func isInside(_ offset: Int, _ count: Int) -> Bool {
+        offset >= 0 && count >= 0 && offset <= self.count && count <= self.count - offset
     }
 }
 

@@ -9,6 +9,8 @@ public final class Mapping: @unchecked Sendable {
     public let count: Int
 
     public static let pageSize = 4096
+    /// What one entry of a page directory maps.
+    public static let hugePageSize = 2 << 20
 
     public struct Access: OptionSet, Sendable {
         public let rawValue: Int32
@@ -29,10 +31,25 @@ public final class Mapping: @unchecked Sendable {
         // Guest RAM is larger than what the guest touches: reserve nothing up front.
         flags |= MAP_NORESERVE
         if file == nil { flags |= MAP_ANONYMOUS }
-        let address = unsafe mmap(nil, count, access.rawValue, flags, file?.raw ?? -1, off_t(offset))
+        let place = unsafe count >= Self.hugePageSize ? try Self.alignedPlace(count) : nil
+        let fixed = unsafe place == nil ? 0 : MAP_FIXED
+        let address = unsafe mmap(place, count, access.rawValue, flags | fixed, file?.raw ?? -1, off_t(offset))
         guard let address = unsafe address, unsafe address != MAP_FAILED else { throw SystemError.current("map \(count) bytes") }
         unsafe self.base = address
         self.count = count
+    }
+
+    /// Where a huge page of the file or the guest can be one of this process's.
+    private static func alignedPlace(_ count: Int) throws(SystemError) -> UnsafeMutableRawPointer {
+        let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
+        let found = unsafe mmap(nil, count + hugePageSize, PROT_NONE, flags, -1, 0)
+        guard let found = unsafe found, unsafe found != MAP_FAILED else { throw SystemError.current("reserve \(count) bytes") }
+        let skipped = unsafe -Int(bitPattern: found) & (hugePageSize - 1)
+        if skipped > 0 { unsafe munmap(found, skipped) }
+        // The end of a file's last page, too, is the mapping's.
+        let end = (skipped + count + pageSize - 1) / pageSize * pageSize
+        if end < count + hugePageSize { unsafe munmap(found + end, count + hugePageSize - end) }
+        return unsafe found + skipped
     }
 
     /// Shows `count` bytes of `file` from `offset` on at `position`, instead of what was there.
@@ -43,6 +60,16 @@ public final class Mapping: @unchecked Sendable {
     ) throws(SystemError) {
         guard offset >= 0, offset % Int64(Self.pageSize) == 0 else { throw SystemError("map file", .invalidArgument) }
         try replace(position, count, access.rawValue, sharing == .shared ? MAP_SHARED : MAP_PRIVATE, file.raw, offset)
+    }
+
+    /// Puts fresh zeroes in place of `count` bytes at `position`.
+    public func clear(at position: Int, count: Int, access: Access) throws(SystemError) {
+        try replace(position, count, access.rawValue, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    }
+
+    /// Lets the kernel give fresh zeroes as huge pages: one fault where there were 512. A kernel without them ignores it.
+    public func preferHugePages(at position: Int, count: Int) {
+        unsafe _ = madvise(base + position, count, MADV_HUGEPAGE)
     }
 
     /// Takes away what `count` bytes at `position` show: they cannot be touched.

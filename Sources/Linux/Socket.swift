@@ -57,8 +57,12 @@ extension Descriptor {
     /// Which way of a connection to close.
     public enum Direction: Sendable { case reading, writing, both }
 
+    /// Connections that wait to be accepted, as many as the kernel's default `net.core.somaxconn` allows: of one more over vsock
+    /// the guest's kernel says that nobody listens, and fifty execs come with two hundred.
+    public static let backlog: Int32 = 4096
+
     /// A stream socket listening at `address`. A Unix path must not exist yet.
-    public static func listening(at address: SocketAddress, backlog: Int32 = 128) throws(SystemError) -> Descriptor {
+    public static func listening(at address: SocketAddress, backlog: Int32 = backlog) throws(SystemError) -> Descriptor {
         let socket = try streamSocket(address.family)
         try check(unsafe try address.withAddress { unsafe Glibc.bind(socket.raw, $0, $1) }, "bind \(address)")
         try check(Glibc.listen(socket.raw, backlog), "listen at \(address)")

@@ -39,7 +39,7 @@ struct MachineFrame {
         var transports: [MMIOTransport] = []
         for device in devices {
             let place = try stage("map shared memory of \(device.name)") {
-                try device.sharedMemory.map { try Self.map($0, &next, below: limit, virtualMachine) }
+                try device.sharedMemory.map { try Self.map($0, &next, below: limit, virtualMachine, memory) }
             }
             transports.append(try stage("attach devices") { try MMIOTransport(device, memory: memory, sharedMemoryAddress: place) })
         }
@@ -67,11 +67,13 @@ struct MachineFrame {
 
     /// Shows the guest a device's shared memory at the next boundary of a memory section.
     private static func map(
-        _ window: MappingWindow, _ next: inout (address: UInt64, slot: UInt32), below limit: UInt64, _ virtualMachine: VirtualMachine
+        _ window: MappingWindow, _ next: inout (address: UInt64, slot: UInt32), below limit: UInt64, _ virtualMachine: VirtualMachine,
+        _ memory: GuestMemory
     ) throws -> UInt64 {
         let address = MemoryMap.nextSection(next.address)
         guard UInt64(window.count) <= limit, address <= limit - UInt64(window.count) else { throw SystemError("no room for it", .noSpace) }
         try virtualMachine.setMemoryRegion(slot: next.slot, guestAddress: address, mapping: window.mapping)
+        memory.addWindow(window.mapping, at: address)
         next = (address + UInt64(window.count), next.slot + 1)
         return address
     }

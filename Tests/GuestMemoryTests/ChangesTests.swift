@@ -62,4 +62,27 @@ struct ChangesTests {
         #expect(throws: SystemError.self) { try memory.apply([], from: short) }
         #expect(throws: SystemError.self) { try memory.saveChanges(to: makeMemoryFile("changes", count: 0), since: short) }
     }
+
+    @Test("large holes of a memory file become zeroes of this machine's own: nothing is added to the file, whatever is written or read")
+    func largeHoles() throws {
+        let huge = 2 << 20
+        let base = try makeMemoryFile("base", count: 8 * huge)
+        // Data at a huge page's start, in the middle of one and at an end.
+        let places = [huge, 3 * huge + huge / 2, 6 * huge - Self.page]
+        for place in places { _ = try base.write([UInt8](repeating: 7, count: Self.page), at: place) }
+        let memory = try GuestMemory.map(base, [(0, 5 * huge), (Self.high, 3 * huge)])
+        func slice(_ offset: Int) throws -> GuestSlice {
+            try memory.slice(offset < 5 * huge ? UInt64(offset) : Self.high + UInt64(offset - 5 * huge), UInt64(Self.page))
+        }
+        for offset in stride(from: 0, to: 8 * huge, by: Self.page) {
+            let expected = [UInt8](repeating: places.contains(offset) ? 7 : 0, count: Self.page)
+            #expect(try slice(offset).bytes(count: Self.page) == expected)
+        }
+        let wholly = 2 * huge
+        try slice(wholly).write([1, 2, 3])
+        #expect(try base.read(upTo: 3, at: wholly) == [0, 0, 0])
+        let saved = try makeMemoryFile("saved", count: 0)
+        let runs = try memory.saveChanges(to: saved, since: base).runs
+        #expect(runs == [PageRun(first: UInt64(wholly / Self.page), count: 1)])
+    }
 }

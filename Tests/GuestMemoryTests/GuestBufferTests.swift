@@ -181,4 +181,34 @@ struct GuestBufferTests {
         #expect(throws: SystemError("read into guest memory", .badFileDescriptor)) { try buffer.fill(from: writing, count: 8) }
         #expect(buffer.remaining == 8)
     }
+
+    @Test("pages of a file in a window are carried by system calls, also where the file has ended, and cannot be touched otherwise")
+    func window() throws {
+        let start: UInt64 = 0x2_0000_0000
+        let window = try MappingWindow(count: 4 * 4096)
+        memory.addWindow(window.mapping, at: start)
+        let shown = try makeMemoryFile("shown", count: 2 * 4096)
+        _ = try shown.write([UInt8](repeating: 5, count: 4096), at: 4096)
+        try window.show(shown, from: 0, count: 2 * 4096, at: 4096, isWritable: false)
+        let target = try makeMemoryFile("target", count: 0)
+
+        var buffer = GuestBuffer([try memory.slice(0, 10), try memory.buffer(start + 2 * 4096, 4096)])
+        #expect(try buffer.drain(to: target, at: 0, count: 5000) == 4106)
+        #expect(try target.read(upTo: 20, at: 0) == [UInt8](repeating: 0, count: 10) + [UInt8](repeating: 5, count: 10))
+
+        var alone = GuestBuffer([try memory.buffer(start + 4096, 100)])
+        #expect(throws: GuestMemoryError.notMemory) { try alone.read(UInt32.self) }
+        #expect(throws: GuestMemoryError.notMemory) { try alone.write(UInt32(1)) }
+        // Shown to be read only; shown no longer; the file cut off.
+        #expect(throws: SystemError.self) { try alone.fill(from: target, at: 0, count: 10) }
+        var hidden = GuestBuffer([try memory.buffer(start, 100)])
+        #expect(throws: SystemError.self) { try hidden.drain(to: target, at: 0, count: 100) }
+        try shown.truncate(to: 0)
+        #expect(throws: SystemError.self) { try alone.drain(to: target, at: 0, count: 100) }
+
+        #expect(throws: GuestMemoryError.self) { try memory.slice(start, 1) }
+        for (address, count) in [(start - 1, 2), (start + 4 * 4096, 1), (start, 4 * 4096 + 1), (.max, 1), (start + 1, .max)] as [(UInt64, UInt64)] {
+            #expect(throws: GuestMemoryError.outOfRange(address: address, count: count)) { try memory.buffer(address, count) }
+        }
+    }
 }

@@ -172,3 +172,14 @@ EOF
     command_is signal-frame
     run -0 microvm run "$BUNDLE"
 }
+
+# bats test_tags=smoke
+@test "what a program has mapped from its root can be written past the page cache, out of it and into it" {
+    mkdir "$BATS_TEST_TMPDIR/other"
+    cc -static -O2 -o "$BUNDLE/rootfs/bin/direct-mapped" "$BATS_TEST_DIRNAME/programs/direct-mapped.c"
+    head -c 1048576 /dev/urandom >"$BUNDLE/rootfs/source"
+    command_is direct-mapped /source /other/copy
+    configure "$BUNDLE" '.mounts += [{destination: "/other", type: "bind", source: $d, options: ["rbind", "rw"]}]' --arg d "$BATS_TEST_TMPDIR/other"
+    run -0 microvm run "$BUNDLE"
+    cmp "$BUNDLE/rootfs/source" "$BATS_TEST_TMPDIR/other/copy"
+}

@@ -153,7 +153,7 @@ public final class Queue: @unchecked Sendable {
                 continue
             }
 
-            let slice = try memory.slice(address, UInt64(length))
+            let slice = try memory.buffer(address, UInt64(length))
             if flags & Flags.write != 0 {
                 chain.writable.append(slice)
             } else {
