@@ -17,7 +17,7 @@ setup_file_common() {
     "$microvm_program" spec --bundle "$MODEL"
     configure "$MODEL" '.process.terminal = false | .process.args = ["true"] | .root.readonly = false'
     # Makes the template if there is none yet: no test has to wait for it, or hear of it.
-    microvm run "$MODEL" 2>/dev/null
+    MICROVM_TIMEOUT=240 microvm run "$MODEL" 2>/dev/null
 }
 
 setup_common() {
