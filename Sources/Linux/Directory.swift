@@ -18,6 +18,11 @@ extension Descriptor {
         try check(unsafe clinux_renameat2(raw, name, raw, newName, flags), "rename \(name) to \(newName)")
     }
 
+    /// Moves an entry to another directory, in the place of a file, or of an empty directory, that has its name there.
+    public func move(_ name: String, to directory: Descriptor) throws(SystemError) {
+        try check(unsafe clinux_renameat2(raw, name, directory.raw, name, 0), "move \(name)")
+    }
+
     /// Writes a file so that others see the old content or all of the new.
     public func replaceFile(_ name: String, with bytes: [UInt8], mode: mode_t = 0o600) throws(SystemError) {
         let temporary = ".\(name).new"

@@ -10,6 +10,8 @@ public final class EventLoop {
         public init(rawValue: UInt32) { self.rawValue = rawValue }
         public static let readable = Interest(rawValue: EPOLLIN.rawValue)
         public static let writable = Interest(rawValue: EPOLLOUT.rawValue)
+        /// Something exceptional: an event of a file of `/proc/pressure`.
+        public static let priority = Interest(rawValue: EPOLLPRI.rawValue)
         /// The peer closed its writing side.
         public static let readClosed = Interest(rawValue: EPOLLRDHUP.rawValue)
         /// Reported without being asked for.

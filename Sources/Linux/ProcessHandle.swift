@@ -11,6 +11,9 @@ public struct ProcessHandle {
         descriptor = Descriptor(adopting: try check(clinux_pidfd_open(pid), "open process \(pid)"))
     }
 
+    /// - Parameter descriptor: a pidfd.
+    public init(_ descriptor: Descriptor) { self.descriptor = descriptor }
+
     public func send(_ signal: Int32) throws(SystemError) {
         try check(clinux_pidfd_signal(descriptor.raw, signal), "send signal \(signal)")
     }

@@ -54,6 +54,14 @@ public final class Channel {
         output = []
     }
 
+    /// Leaves the loop without a word to the peer, for another process to go on with the connection; nil while something waits to be sent.
+    func handOver() -> Descriptor? {
+        guard isOpen, output.isEmpty else { return nil }
+        isOpen = false
+        loop.remove(socket)
+        return socket
+    }
+
     private func ready(_ events: EventLoop.Interest) {
         if events.contains(.writable) { flush() }
         if isOpen, !events.isDisjoint(with: [.readable, .hangup, .error]) { read() }

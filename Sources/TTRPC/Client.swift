@@ -9,9 +9,10 @@ public final class Client {
     /// Called once when the connection ends by itself: the peer left (nil), or what went wrong.
     public var onClose: ((any Error)?) -> Void = { _ in }
 
-    public init(_ socket: Descriptor, on loop: EventLoop) throws(SystemError) {
+    /// - Parameter nextStream: of a connection that another client was on (``handOver()``).
+    public init(_ socket: Descriptor, on loop: EventLoop, nextStream: UInt32 = 1) throws(SystemError) {
         let channel = try Channel(socket, on: loop)
-        let core = ClientCore { [weak channel] in channel?.send($0) }
+        let core = ClientCore(nextStream: nextStream) { [weak channel] in channel?.send($0) }
         self.loop = loop
         self.channel = channel
         self.core = core
@@ -41,6 +42,12 @@ public final class Client {
     /// Says that no more calls come: a server closes the connection then, and ``onClose`` is called.
     public func finish() throws(SystemError) {
         try channel.finish()
+    }
+
+    /// Gives the connection up for another client to go on with, perhaps in another process; nil while an answer is to come.
+    public func handOver() -> (socket: Descriptor, nextStream: UInt32)? {
+        guard core.isIdle, let socket = channel.handOver() else { return nil }
+        return (socket, core.nextStream)
     }
 
     /// Fails what is unanswered and closes the connection; ``onClose`` is not called.

@@ -22,14 +22,19 @@ public final class ClientCore {
 
     private let send: ([UInt8]) -> Void
     private var decoder = FrameDecoder()
-    private var nextStream: UInt32 = 1
+    /// The next call's id.
+    private(set) var nextStream: UInt32
     private var calls: [UInt32: Call] = [:]
     private var failure: Status?
 
     /// `send` is given the bytes of whole frames, in the order they must reach the peer.
-    public init(send: @escaping ([UInt8]) -> Void) {
+    public init(nextStream: UInt32 = 1, send: @escaping ([UInt8]) -> Void) {
+        self.nextStream = nextStream
         self.send = send
     }
+
+    /// No answer is to come.
+    var isIdle: Bool { calls.isEmpty }
 
     /// Sends a request; `complete` is called once, from ``receive(_:)``, ``abandon(_:_:)`` or ``close(_:)``.
     ///

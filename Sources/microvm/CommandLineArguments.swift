@@ -1,7 +1,9 @@
 /// The command line as engines write it, turned into what the parser takes.
 enum CommandLineArguments {
-    private static let globalsWithValue: Set = ["--root", "--log", "--log-format"]
+    private static let globalsWithValue: Set = ["--root", "--log", "--log-format", "--settings"]
     private static let globalFlags: Set = ["--debug"]
+    /// Commands with commands of their own.
+    private static let twoWords: Set = ["template", "pool"]
     /// Engines give these to every runtime. They choose how cgroups of the host are made and processes frozen, which a
     /// container in a virtual machine has no part in.
     private static let foreignWithValue: Set = ["--criu", "--rootless", "--cgroup-manager"]
@@ -24,7 +26,7 @@ enum CommandLineArguments {
             rest = rest.dropFirst(count)
         }
         // `template build` is two words.
-        let words = rest.first == TemplateCommand.configuration.commandName && rest.dropFirst().first?.hasPrefix("-") == false ? 2 : 1
+        let words = rest.first.map { twoWords.contains($0) } == true && rest.dropFirst().first?.hasPrefix("-") == false ? 2 : 1
         return rest.prefix(words) + globals + rest.dropFirst(words)
     }
 

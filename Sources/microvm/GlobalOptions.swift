@@ -32,6 +32,13 @@ struct GlobalOptions: ParsableArguments {
     @Flag(help: "Log what the sandbox does, step by step.")
     var debug = false
 
+    @Option(
+        help: ArgumentHelp(
+            "Settings file.", discussion: "Default: $XDG_CONFIG_HOME/microvm/config.toml when not root, or /etc/microvm/config.toml.", valueName: "file"))
+    var settings: String?
+
+    func readSettings() throws -> Settings { try Settings.load(settings) }
+
     func stateRoot() throws -> StateRoot {
         try StateRoot(root)
     }

@@ -10,7 +10,7 @@ struct Microvm: ParsableCommand {
         subcommands: [
             Run.self, Create.self, Start.self, StateCommand.self, Kill.self, Delete.self, Exec.self, List.self, PS.self,
             Pause.self, Resume.self, Snapshot.self, Restore.self, Update.self, Events.self, CheckCommand.self, ExplainCommand.self, WhyCommand.self, BootProfileCommand.self,
-            TemplateCommand.self, InstallCommand.self, SpecCommand.self, FeaturesCommand.self, VersionCommand.self, Checkpoint.self, Monitor.self, StandInCommand.self,
+            TemplateCommand.self, PoolCommand.self, InstallCommand.self, SpecCommand.self, FeaturesCommand.self, VersionCommand.self, Checkpoint.self, Monitor.self, StandInCommand.self,
             ExecMonitor.self,
         ])
 

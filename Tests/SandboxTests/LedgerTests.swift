@@ -62,6 +62,9 @@ struct LedgerTests {
         }
         let restored = (1...100).map { record("resume", $0) }
         let summary = LedgerSummary(restored.shuffled() + [record("kernel", 7000), record("resume", 9, with: "template")])
+        #expect(LedgerSummary(restored + [record("pool", 1), record("renew", 1, with: "pool")]).groups.map(\.starts) == [2, 100])
+        // One that was taken, and was of no use.
+        #expect(LedgerSummary([record("resume", 9, with: "pool")]).groups.map(\.kind) == ["from a template"])
         #expect(summary.groups.map(\.kind) == ["from a template", "by a boot"])
         #expect(summary.groups.map(\.starts) == [100, 1])
         #expect(summary.groups[0].stages.map(\.name) == ["resume", "start", "in all"])

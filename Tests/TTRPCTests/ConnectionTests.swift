@@ -48,6 +48,28 @@ import Testing
         #expect(Set(answers) == Set((0..<100).map { "\($0)" }))
     }
 
+    @Test("a client goes on with a connection that another one gives up, once nothing is asked")
+    func handOver() throws {
+        let server = try makeServer()
+        try server.serve(sockets.0)
+        let first = try Client(sockets.1, on: loop)
+        first.onClose = { _ in Issue.record("closed") }
+        var answers: [String] = []
+        func ask(_ client: Client, _ text: String) {
+            client.call(echo, .with { $0.value = text }, deadline: 5_000_000_000) { answers.append((try? $0.get().value) ?? "failed") }
+        }
+        ask(first, "one")
+        #expect(first.handOver() == nil)
+        try run { answers.count == 1 }
+        let (socket, nextStream) = try #require(first.handOver())
+        let second = try Client(socket, on: loop, nextStream: nextStream)
+        first.close()
+        ask(second, "two")
+        try run { answers.count == 2 }
+        #expect(answers == ["one", "two"])
+        #expect(server.connectionCount == 1)
+    }
+
     @Test("three megabytes go through in both directions")
     func large() throws {
         let server = try makeServer()

@@ -18,8 +18,9 @@ final class AgentConnection {
     /// Called once when the agent is gone by itself: why.
     var onLost: ((String) -> Void)?
 
-    init(_ socket: Descriptor, on loop: EventLoop) throws(SystemError) {
-        client = try Client(socket, on: loop)
+    /// - Parameter nextStream: of a connection that was given up by ``handOver()``.
+    init(_ socket: Descriptor, on loop: EventLoop, nextStream: UInt32 = 1) throws(SystemError) {
+        client = try Client(socket, on: loop, nextStream: nextStream)
         client.onClose = { [weak self] error in self?.onLost?(error.map { "\($0)" } ?? "it closed the connection") }
     }
 
@@ -57,6 +58,9 @@ final class AgentConnection {
         }
         call(AgentMethods.renew, request, deadline: Self.longDeadline, complete)
     }
+
+    /// Gives the connection up for another process to go on with; nil while an answer is to come.
+    func handOver() -> (socket: Descriptor, nextStream: UInt32)? { client.handOver() }
 
     /// Says that no more calls come; the agent closes the connection then.
     func finish() throws(SystemError) {

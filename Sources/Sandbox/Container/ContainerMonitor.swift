@@ -131,6 +131,9 @@ public final class ContainerMonitor {
             prefix: shared == nil ? "" : "\(launch.id)-", kind: SourceKind.of)
         let terminal = bundle.spec.process?.terminal ?? false
         try checkConsole(terminal)
+        let pool = shared == nil ? MachinePool(for: launch, plan.size, in: root, build: build) : nil
+        // Before this process goes into the container's cgroup.
+        pool?.startIfEmpty(on: loop)
 
         let directory = try prepare(bundle.spec, bundle.document, bundle: bundle.path, rootfs: rootfs, memory: plan.size.memory, plan.shares, in: root)
         let places = (try? Descriptor.open(rootfs, O_RDONLY | O_DIRECTORY)).map { MountPoints(root: $0) }
@@ -144,7 +147,7 @@ public final class ContainerMonitor {
                 plan.isFile(mount) || mount.type == "device"
             }
         }
-        let machine = try shared.map { try join($0, plan) } ?? machineStarter(directory).start(plan)
+        let machine = try shared.map { try join($0, plan) } ?? machineStarter(directory, pool).start(plan)
         try settle(machine, bundle.spec)
         let guestStreams = try openStreams(machine, terminal)
         try runCreateHooks()
@@ -281,9 +284,9 @@ public final class ContainerMonitor {
         return host
     }
 
-    func machineStarter(_ directory: StateDirectory) -> MachineStarter {
+    func machineStarter(_ directory: StateDirectory, _ pool: MachinePool? = nil) -> MachineStarter {
         MachineStarter(
-            place: directory.machinePlace, loop: loop, options: launch.machine, build: build, name: launch.id, log: log,
+            place: directory.machinePlace, loop: loop, options: launch.machine, build: build, name: launch.id, log: log, pool: pool,
             mark: { [weak self] in self?.begin($0, at: $1 ?? monotonicNanoseconds()) },
             report: { [weak self] in self?.tell($0) },
             use: { [weak self] machine in

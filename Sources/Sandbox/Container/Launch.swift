@@ -34,6 +34,8 @@ public struct Launch: Codable, Sendable, Equatable {
     public var listening = 0
     /// A snapshot's directory to go on from, absolute; nil: start the bundle's container.
     public var snapshot: String?
+    /// How many machines shall wait for containers; 0: none.
+    public var pool = 0
     /// State stays after the end, for `state` and `delete`.
     public var keepsState = false
 

@@ -1,4 +1,4 @@
-/// Many starts at once: how long each stage took in the middle and at the worst, apart for starts from a template and boots.
+/// Many starts at once: how long each stage took in the middle and at the worst, apart for starts from the pool, from a template and boots.
 public struct LedgerSummary: Encodable, CustomStringConvertible {
     public struct Stage: Encodable {
         public let name: String
@@ -28,10 +28,11 @@ public struct LedgerSummary: Encodable, CustomStringConvertible {
     public init(_ records: [LedgerRecord]) {
         // One that made its template first is neither, and one that never got as far says nothing.
         let starts = records.filter { record in record.spans.contains { $0.name == "start" } && !record.spans.contains { $0.name == "template" } }
-        let kinds = [("from a template", true), ("by a boot", false)]
-        groups = kinds.compactMap { kind, isRestored in
-            Group(kind, starts.filter { record in record.spans.contains { $0.name == "resume" } == isRestored })
+        let groups = Dictionary(grouping: starts) { record in
+            let stages = Set(record.spans.map(\.name))
+            return stages.contains("resume") ? "from a template" : stages.contains("pool") ? "from the pool" : "by a boot"
         }
+        self.groups = ["from the pool", "from a template", "by a boot"].compactMap { Group($0, groups[$0] ?? []) }
     }
 
     public var description: String {

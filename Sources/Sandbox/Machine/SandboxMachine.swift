@@ -38,7 +38,7 @@ public final class SandboxMachine {
     /// Of Linux (__NEW_UTS_LEN).
     private static let hostNameLimit = 64
     static let vsockName = "vsock.sock"
-    private static let consoleName = "console.log"
+    static let consoleName = "console.log"
 
     let loop: EventLoop
     private let place: MachinePlace
@@ -116,6 +116,35 @@ public final class SandboxMachine {
             throw waiter.failure ?? SandboxError(.agentLost, "the guest's agent: \(status)")
         }
         return agent.information
+    }
+
+    // MARK: From hand to hand
+
+    /// Lets go of the machine for another process to go on with; its end is the caller's to see. Nil if that cannot be now.
+    func handOver() -> (machine: HandedMachine, child: ChildProcess)? {
+        guard end == nil, waiter.failure == nil, let (socket, nextStream) = agent?.handOver(), let (child, control, errors) = vmm?.handOver() else { return nil }
+        (vmm, agent) = (nil, nil)
+        return (HandedMachine(pid: child.pid, nextStream: nextStream, pidfd: child.pidfd, control: control, errors: errors, agent: socket), child)
+    }
+
+    /// Goes on with a machine whose files are in this one's place by now. It gets what others get at their start: files, entropy, the time of day, a name.
+    func takeOver(_ machine: HandedMachine, _ size: MachineSize, _ shares: [Plan.Share], _ cache: ShareCache, name: String) throws {
+        let vmm = try VMMProcess(machine, on: loop)
+        vmm.onEnd = { [weak self] in self?.machineEnded($0) }
+        self.vmm = vmm
+        self.size = size
+        isRestored = true
+        consoleFile = try? Descriptor.open(Self.consoleName, O_RDONLY, at: place.directory)
+        talk(over: machine.agent, nextStream: machine.nextStream)
+        var answers: [Result<Void, any Error>] = []
+        for share in shares {
+            shareLater(share.name, try Self.openRoot(share), share.mode(cache)) { result in answers.append(result.map { _ in }.mapError { $0 }) }
+        }
+        try agent?.renew(hostName: String(name.prefix(Self.hostNameLimit))) { result in
+            answers.append(result.map { _ in }.mapError { SandboxError(.agentLost, "the guest's agent: \($0)") })
+        }
+        try waiter.wait("the guest's agent", atMost: Self.restoreDeadline) { answers.count == shares.count + 1 }
+        for answer in answers { try answer.get() }
     }
 
     /// Goes into the machine of another sandbox, with a connection of its own to the agent. ``kill()`` leaves it again.
@@ -199,9 +228,9 @@ public final class SandboxMachine {
         }
     }
 
-    private func talk(over socket: Descriptor) {
+    private func talk(over socket: Descriptor, nextStream: UInt32 = 1) {
         do {
-            let agent = try AgentConnection(socket, on: loop)
+            let agent = try AgentConnection(socket, on: loop, nextStream: nextStream)
             agent.onLost = { [weak self] in self?.agentLost($0) }
             self.agent = agent
         } catch {

@@ -1,3 +1,4 @@
+import Glibc
 import Linux
 
 /// How a sandbox's machine ended.
@@ -56,7 +57,9 @@ final class VMMProcess {
     private static let errorLimit = 4096
 
     private let loop: EventLoop
-    private let child: ChildProcess
+    /// Nil: another process's, which sees to its end (``PoolKeeper``).
+    private let child: ChildProcess?
+    private let pidfd: Descriptor
     private let control: Descriptor
     private let errors: Descriptor
     private var errorText: [UInt8] = []
@@ -103,25 +106,51 @@ final class VMMProcess {
         process.diesWithParent = true
         process.inherited = [options.kernel, options.image, theirs, options.vsock, options.console, options.directory] + options.shares.map(\.root)
         process.inherited += [options.snapshot, options.base].compactMap { $0 }
+        let child: ChildProcess
         do throws(SystemError) { child = try ChildProcess(options.program, arguments, process) } catch {
             throw SandboxError(.missing(error.errno), "\(options.program): \(error.errno)")
         }
+        self.child = child
+        pidfd = child.pidfd
         control = ours
         errors = reading
         try control.setNonBlocking()
         try errors.setNonBlocking()
-        try loop.add(control, .readable) { [weak self] _ in self?.receive() }
-        try loop.add(errors, .readable) { [weak self] _ in self?.collectErrors() }
-        try loop.add(child.pidfd, .readable) { [weak self] _ in self?.finish() }
+        try listen()
     }
 
-    deinit {
-        for descriptor in [control, errors, child.pidfd] { loop.remove(descriptor) }
+    /// Goes on with one that another process started and has let go of.
+    init(_ machine: HandedMachine, on loop: EventLoop) throws {
+        self.loop = loop
+        child = nil
+        pidfd = machine.pidfd
+        control = machine.control
+        errors = machine.errors
+        try listen()
+    }
+
+    private func listen() throws(SystemError) {
+        try loop.add(control, .readable) { [weak self] _ in self?.receive() }
+        try loop.add(errors, .readable) { [weak self] _ in self?.collectErrors() }
+        try loop.add(pidfd, .readable) { [weak self] _ in self?.finish() }
+    }
+
+    deinit { leaveLoop() }
+
+    private func leaveLoop() {
+        for descriptor in [control, errors, pidfd] { loop.remove(descriptor) }
+    }
+
+    /// Lets go of it for another process to go on with; its end is the caller's to see. Nil while an answer is to come.
+    func handOver() -> (child: ChildProcess, control: Descriptor, errors: Descriptor)? {
+        guard let child, unanswered.isEmpty else { return nil }
+        leaveLoop()
+        return (child, control, errors)
     }
 
     /// Ends the machine at once.
     func kill() {
-        child.kill()
+        if let child { child.kill() } else { try? ProcessHandle(pidfd).send(SIGKILL) }
     }
 
     /// Sends a request of `microvm-vmm`'s control socket; `complete` is called once, with the text of its answer.
@@ -175,11 +204,11 @@ final class VMMProcess {
     private func finish() {
         guard let onEnd else { return }
         self.onEnd = nil
-        for descriptor in [control, errors, child.pidfd] { loop.remove(descriptor) }
+        leaveLoop()
         // What it said last may not have been read yet.
         while let message = try? control.receive(limit: Self.messageLimit).bytes, !message.isEmpty { handle(message) }
         while let bytes = try? errors.read(upTo: Self.errorLimit), !bytes.isEmpty, errorText.count < Self.errorLimit { errorText += bytes }
-        onEnd(reported ?? ended(child.reap()))
+        onEnd(reported ?? ended(child?.reap()))
         while !unanswered.isEmpty { answer(.failure(SandboxError(.monitorEnded, "the virtual machine monitor ended"))) }
     }
 

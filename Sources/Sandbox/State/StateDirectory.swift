@@ -10,7 +10,6 @@ public final class StateDirectory {
     private static let lockName = "lock"
     private static let stateName = "state.json"
     private static let configName = "config.json"
-    private static let socketsName = "sockets"
     private static let stateLimit = 1 << 20
     /// Bytes of the lock file.
     private static let life = 0
@@ -19,17 +18,17 @@ public final class StateDirectory {
     public let id: String
     public let path: String
     public let descriptor: Descriptor
-    /// The subdirectory of the sockets that lead into the guest and out of it.
-    let guestSockets: Descriptor
+    /// Of the sandbox's machine.
+    let machinePlace: MachinePlace
     private let root: Descriptor
     private let lock: Descriptor
 
-    private init(id: String, path: String, root: Descriptor, descriptor: Descriptor, guestSockets: Descriptor, lock: Descriptor) {
+    private init(id: String, path: String, root: Descriptor, descriptor: Descriptor, lock: Descriptor) throws(SystemError) {
         self.id = id
         self.path = path
         self.root = root
         self.descriptor = descriptor
-        self.guestSockets = guestSockets
+        machinePlace = try MachinePlace(descriptor)
         self.lock = lock
     }
 
@@ -42,16 +41,14 @@ public final class StateDirectory {
         do {
             let lock = try Descriptor.open(lockName, O_RDWR | O_CREAT, mode: 0o600, at: descriptor)
             guard try lock.tryLock(byte: life) else { throw SandboxError(.exists, "\(temporary): locked") }
-            try descriptor.makeDirectory(socketsName, mode: 0o700)
-            let sockets = try Descriptor.open(socketsName, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, at: descriptor)
-            let directory = StateDirectory(
-                id: record.id, path: "\(root.path)/\(record.id)", root: parent, descriptor: descriptor, guestSockets: sockets, lock: lock)
+            try descriptor.makeDirectory(MachinePlace.socketsName, mode: 0o700)
+            let directory = try StateDirectory(id: record.id, path: "\(root.path)/\(record.id)", root: parent, descriptor: descriptor, lock: lock)
             try directory.write(record)
             try descriptor.replaceFile(configName, with: Array(JSON.write(config).utf8))
             try parent.rename(temporary, to: record.id, replacing: false)
             return directory
         } catch {
-            removeTree(temporary, descriptor, in: parent)
+            MachinePlace.remove(temporary, descriptor, from: parent)
             if let error = error as? SystemError, error.errno == .fileExists {
                 throw SandboxError(.exists, "container with id exists: \(record.id)")
             }
@@ -65,9 +62,7 @@ public final class StateDirectory {
             let parent = try Descriptor.open(root.path, O_RDONLY | O_DIRECTORY)
             let descriptor = try Descriptor.open(id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, at: parent)
             let lock = try Descriptor.open(lockName, O_RDWR, at: descriptor)
-            let sockets = try Descriptor.open(socketsName, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, at: descriptor)
-            return StateDirectory(
-                id: id, path: "\(root.path)/\(id)", root: parent, descriptor: descriptor, guestSockets: sockets, lock: lock)
+            return try StateDirectory(id: id, path: "\(root.path)/\(id)", root: parent, descriptor: descriptor, lock: lock)
         } catch {
             guard error.errno == .noSuchFileOrDirectory else { throw SandboxError(.missing(error.errno), "\(root.path)/\(id): \(error)") }
             throw SandboxError(.noSuchContainer, "container \"\(id)\" does not exist")
@@ -109,8 +104,6 @@ public final class StateDirectory {
 
     /// A path that leads to `name` in the directory and fits a socket's address, as long as this object lives.
     public func socketPath(_ name: String) -> String { "/proc/self/fd/\(descriptor.raw)/\(name)" }
-    /// For the sandbox's machine.
-    var machinePlace: MachinePlace { MachinePlace(directory: descriptor, sockets: guestSockets) }
 
     /// Removes the sockets of a machine that has ended.
     func removeSockets() {
@@ -139,16 +132,7 @@ public final class StateDirectory {
             (try? directory.descriptor.status()).map { $0.st_ino == there.st_ino && $0.st_dev == there.st_dev } ?? false
         }
         guard isStillThere == true, (try? root.rename(directory.id, to: temporary, replacing: false)) != nil else { return }
-        removeTree(temporary, directory.descriptor, in: root)
-    }
-
-    private static func removeTree(_ name: String, _ descriptor: Descriptor, in parent: Descriptor) {
-        if let sockets = try? Descriptor.open(socketsName, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, at: descriptor) {
-            for entry in (try? sockets.entryNames()) ?? [] { try? sockets.remove(entry) }
-            try? descriptor.remove(socketsName, isDirectory: true)
-        }
-        for entry in (try? descriptor.entryNames()) ?? [] { try? descriptor.remove(entry) }
-        try? parent.remove(name, isDirectory: true)
+        MachinePlace.remove(temporary, directory.descriptor, from: root)
     }
 
     /// Removes what processes left that were killed: directories half made or half removed, and transient ones whose monitor is gone.
@@ -169,6 +153,6 @@ public final class StateDirectory {
         guard let pid = name.split(separator: ".").dropLast().last.flatMap({ Int32($0) }), (try? ProcessHandle(pid)) == nil,
             let descriptor = try? Descriptor.open(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, at: parent)
         else { return }
-        removeTree(name, descriptor, in: parent)
+        MachinePlace.remove(name, descriptor, from: parent)
     }
 }

@@ -54,7 +54,7 @@ func isSandboxName(_ name: String) -> Bool {
 }
 
 /// An environment variable; engines set some to nothing, which counts as unset.
-func environment(_ name: String) -> String? {
+public func environment(_ name: String) -> String? {
     guard let value = getenv(name) else { return nil }
     let text = String(cString: value)
     return text.isEmpty ? nil : text
@@ -66,7 +66,7 @@ public func absolutePath(_ path: String) -> String {
 }
 
 /// Whether this process may do what it likes on this host.
-func isRealRoot() -> Bool { effectiveUserID() == 0 && !isInUserNamespace() }
+public func isRealRoot() -> Bool { effectiveUserID() == 0 && !isInUserNamespace() }
 
 /// Root of a user namespace only (rootless podman) has the whole range of ids not mapped.
 func isInUserNamespace() -> Bool {

@@ -12,6 +12,8 @@ struct MachineStarter {
     /// The guest's host name.
     let name: String
     let log: Logger
+    /// Machines that wait for such a container.
+    var pool: MachinePool?
     /// Begins a stage of the ledger, at a moment of the monotonic clock or now.
     let mark: (String, UInt64?) -> Void
     let report: (Templates.Progress) -> Void
@@ -21,6 +23,7 @@ struct MachineStarter {
     /// Starts the machine and waits for its agent.
     func start(_ plan: Plan) throws -> SandboxMachine {
         guard !options.isCold else { return try start(plan, from: nil) }
+        if let machine = try takeWaiting(plan) { return machine }
         guard let template = try template(plan.size) else { return try start(plan, from: nil) }
         let key = template.key
         var machine: SandboxMachine?
@@ -34,6 +37,25 @@ struct MachineStarter {
             // Only now: what keeps a machine from booting too is not the template's fault.
             try? template.templates.store.remove(key)
             return booted
+        }
+    }
+
+    /// A machine of the pool, if one waits that is of use.
+    private func takeWaiting(_ plan: Plan) throws -> SandboxMachine? {
+        let began = monotonicNanoseconds()
+        guard let pool, let taken = pool.take(to: place) else { return nil }
+        mark("pool", began)
+        let machine = SandboxMachine(place, on: loop)
+        try use(machine)
+        do {
+            try PoolCgroup.bring(taken.pid)
+            try machine.takeOver(taken, plan.size, plan.shares, options.shareCache, name: name)
+            return machine
+        } catch where error is SystemError || isTemplatesFault(error, machine) {
+            log.warning("a machine of the pool is of no use: \(error); starting another")
+            machine.kill()
+            place.removeSockets()
+            return nil
         }
     }
 

@@ -4,7 +4,6 @@ import OCI
 
 /// Makes a template: boots a machine that has nothing but its agent, lets it come to rest, and saves it.
 struct TemplateBuilder {
-    private static let socketsName = "sockets"
     private static let consoleName = "console.log"
     /// For what the guest has begun to come to its end: work of its kernel's that is under way would be done again by every clone.
     private static let restNanoseconds: UInt64 = 300_000_000
@@ -24,11 +23,11 @@ struct TemplateBuilder {
         let began = monotonicNanoseconds()
         let (name, directory) = try store.begin(key)
         do {
-            try directory.makeDirectory(Self.socketsName, mode: 0o700)
-            let place = MachinePlace(directory: directory, sockets: try Descriptor.open(Self.socketsName, O_RDONLY | O_DIRECTORY, at: directory))
+            try directory.makeDirectory(MachinePlace.socketsName, mode: 0o700)
+            let place = try MachinePlace(directory)
             try save(size, place, to: directory)
             place.removeSockets()
-            try directory.remove(Self.socketsName, isDirectory: true)
+            try directory.remove(MachinePlace.socketsName, isDirectory: true)
             try directory.remove(Self.consoleName)
             let milliseconds = Int(clamping: (monotonicNanoseconds() - began) / 1_000_000)
             let record = TemplateRecord(

@@ -24,6 +24,7 @@ struct Create: EngineCommand {
         var launch = Launch(id: try checkedID(id), bundle: absolutePath(create.bundle ?? "."), root: root.path, mode: .create)
         try machine.apply(to: &launch)
         try create.apply(to: &launch)
+        launch.pool = try globals.readSettings().poolSize
         launch.keepsState = true
         try prepareHost(&launch, root)
         try MonitorProcess.start(launch, globals)

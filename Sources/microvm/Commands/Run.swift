@@ -49,6 +49,7 @@ struct Run: RuntimeCommand {
         var launch = Launch(id: id, bundle: bundle, root: root.path, mode: detach ? .detached : .foreground)
         try machine.apply(to: &launch)
         try create.apply(to: &launch)
+        launch.pool = try globals.readSettings().poolSize
         launch.keepsState = detach || keep
         try prepareHost(&launch, root)
         if detach { return try MonitorProcess.start(launch, globals) }
