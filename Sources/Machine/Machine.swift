@@ -84,7 +84,8 @@ public final class Machine: Sendable {
 
         let kernel = try KernelImage.load(configuration.kernel, into: memory)
         let line = KernelCommandLine.make(
-            devices: frame.places, rootOnPmem: frame.image != nil, softwareKVM: configuration.softwareKVM, extra: configuration.commandLine)
+            cpus: configuration.cpus, devices: frame.places, rootOnPmem: frame.image != nil, softwareKVM: configuration.softwareKVM,
+            extra: configuration.commandLine)
         try stage("write boot tables") {
             try BootParameters(commandLine: line, ram: ram, reserved: frame.reserved, randomSeed: try randomBytes(64)).write(to: memory)
             try MPTable(cpus: configuration.cpus).write(to: memory)

@@ -51,6 +51,15 @@ struct BootTableTests {
         #expect(throws: MachineError.self) { try parameters.write(to: memory) }
     }
 
+    @Test("interpreted CPUs are brought up one after another, where there are several", arguments: [(1, false), (2, true), (16, true)])
+    func bringUp(_ cpus: Int, _ oneAfterAnother: Bool) {
+        func words(_ softwareKVM: Bool) -> [Substring] {
+            KernelCommandLine.make(cpus: cpus, devices: [], rootOnPmem: true, softwareKVM: softwareKVM, extra: "").split(separator: " ")
+        }
+        #expect(words(true).contains("cpuhp.parallel=0") == oneAfterAnother)
+        #expect(!words(false).contains("cpuhp.parallel=0"))
+    }
+
     @Test("RAM is split around the hole, and the image lies above it on a section boundary", arguments: [64 << 20, 3 << 30, 3 << 30 + 4096, 9 << 30])
     func ranges(_ bytes: Int) {
         let ranges = MemoryMap.ramRanges(bytes)

@@ -115,6 +115,14 @@ teardown() { nothing_left; }
     ((lines[1] > 180000 && lines[1] <= 262144))
 }
 
+@test "sixteen CPUs come up and work at once" {
+    script_is 'nproc; for n in $(seq 16); do head -c 1m /dev/zero | md5sum & done; wait'
+    run -0 --separate-stderr microvm run --cold --cpus 16 "$BUNDLE"
+    [ "${lines[0]}" = 16 ]
+    [ "$(sort -u <<<"$output" | wc -l)" = 2 ]
+    [ "${#lines[@]}" = 17 ]
+}
+
 @test "a memory limit of the spec ends what exceeds it" {
     configure "$BUNDLE" '.linux.resources.memory.limit = 16777216 | .linux.resources.memory.swap = 16777216'
     script_is 'head -c 64m /dev/zero | tail'

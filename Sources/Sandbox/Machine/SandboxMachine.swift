@@ -26,8 +26,10 @@ public final class SandboxMachine {
         public init() {}
     }
 
-    /// From the first instruction to the agent. A cold boot on a busy software KVM takes half a minute.
+    /// From the first instruction to the agent. A cold boot on a busy software KVM takes half a minute, and six seconds more for each
+    /// further CPU.
     private static let bootDeadline: UInt64 = 120_000_000_000
+    private static let bootDeadlinePerCPU: UInt64 = 12_000_000_000
     private static let restoreDeadline: UInt64 = 20_000_000_000
     /// For a snapshot to be written: at least this, and as long as a slow disk takes for the memory, 32 MB/s.
     private static let snapshotDeadline: UInt64 = 60_000_000_000
@@ -104,7 +106,8 @@ public final class SandboxMachine {
     /// - Parameter name: the guest's host name, which containers have that ask for none; empty: as it is.
     @discardableResult
     func waitForAgent(build: String, name: String = "", onAnswer: () -> Void = {}) throws -> ConnectResponse {
-        try waiter.wait("the guest to start", atMost: isRestored ? Self.restoreDeadline : Self.bootDeadline) { agent != nil }
+        let boot = Self.bootDeadline + UInt64(max(0, (size?.cpus ?? 1) - 1)) * Self.bootDeadlinePerCPU
+        try waiter.wait("the guest to start", atMost: isRestored ? Self.restoreDeadline : boot) { agent != nil }
         guard let agent else { throw SandboxError(.agentLost, "no agent") }
         onAnswer()
         var answer: Result<Void, Status>?
