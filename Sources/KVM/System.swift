@@ -29,14 +29,23 @@ public struct System: Sendable {
         max(0, clinux_ioctl(descriptor.raw, cKVM_CHECK_EXTENSION, UInt(capability)))
     }
 
-    /// What KVM can give a guest, leaf by leaf.
+    /// What KVM can give a guest that has KVM's own local APIC, leaf by leaf.
     public func supportedCPUID() throws(SystemError) -> [kvm_cpuid_entry2] {
         var table = ckvm_cpuid()
         table.count = UInt32(CKVM_MAX_CPUID_ENTRIES)
         try unsafe ioctl(descriptor, cKVM_GET_SUPPORTED_CPUID, &table, "KVM_GET_SUPPORTED_CPUID")
         let count = Int(table.count)
-        return unsafe withUnsafeBytes(of: &table.entries) { unsafe Array($0.bindMemory(to: kvm_cpuid_entry2.self).prefix(count)) }
+        var entries = unsafe withUnsafeBytes(of: &table.entries) { unsafe Array($0.bindMemory(to: kvm_cpuid_entry2.self).prefix(count)) }
+        // Older KVM tells of the deadline timer by a capability only (api.rst 4.46), for it depends on the APIC. Without it a guest calibrates
+        // a timer when it boots.
+        if value(ofCapability: KVM_CAP_TSC_DEADLINE_TIMER) > 0, let features = entries.firstIndex(where: { $0.function == 1 }) {
+            entries[features].ecx |= Self.deadlineTimer
+        }
+        return entries
     }
+
+    /// CPUID.1:ECX, TSC-Deadline.
+    private static let deadlineTimer: UInt32 = 1 << 24
 
     public func createVirtualMachine() throws(SystemError) -> VirtualMachine {
         let raw = try checkRetrying("KVM_CREATE_VM") { clinux_ioctl(descriptor.raw, cKVM_CREATE_VM, 0) }

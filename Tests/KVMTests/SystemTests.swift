@@ -14,6 +14,13 @@ struct SystemTests {
         }
     }
 
+    @Test("guests are told of the deadline timer where KVM has one, whichever way it says so")
+    func deadlineTimer() throws {
+        let system = try System()
+        let features = try #require(try system.supportedCPUID().first { $0.function == 1 })
+        #expect(system.value(ofCapability: KVM_CAP_TSC_DEADLINE_TIMER) == 0 || features.ecx & 1 << 24 != 0)
+    }
+
     @Test("a file that is not /dev/kvm is refused")
     func notKVM() throws {
         let file = try Descriptor.open("/dev/null", O_RDWR)

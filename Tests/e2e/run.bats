@@ -123,6 +123,12 @@ teardown() { nothing_left; }
     [ "${#lines[@]}" = 17 ]
 }
 
+@test "the guest has the deadline timer, which needs no calibration" {
+    script_is 'grep -c -w tsc_deadline_timer /proc/cpuinfo'
+    run -0 --separate-stderr microvm run "$BUNDLE"
+    [ "$output" = 1 ]
+}
+
 @test "a memory limit of the spec ends what exceeds it" {
     configure "$BUNDLE" '.linux.resources.memory.limit = 16777216 | .linux.resources.memory.swap = 16777216'
     script_is 'head -c 64m /dev/zero | tail'
