@@ -127,15 +127,25 @@ extension GuestMemory {
         }
     }
 
-    /// The holes of a file that hold at least one huge page, cut to whole ones.
+    /// The holes of a file that hold at least one huge page, cut to whole ones. There are hundreds of small ones, which are not looked at.
     private static func largeHoles(of file: Descriptor, _ range: Range<Int>) throws(SystemError) -> [Range<Int>] {
-        let data = try dataRanges(of: file, range)
-        let starts = [range.lowerBound] + data.map(\.upperBound)
-        let ends = data.map(\.lowerBound) + [range.upperBound]
-        return zip(starts, ends).compactMap { start, end in
-            let first = range.lowerBound + (start - range.lowerBound + Mapping.hugePageSize - 1) / Mapping.hugePageSize * Mapping.hugePageSize
-            let last = range.lowerBound + (end - range.lowerBound) / Mapping.hugePageSize * Mapping.hugePageSize
-            return first < last ? first..<last : nil
+        var holes: [Range<Int>] = []
+        var offset = range.lowerBound
+        while offset < range.upperBound {
+            let data = min(try nextData(in: file, from: offset) ?? range.upperBound, range.upperBound)
+            let end = offset + (data - offset) / Mapping.hugePageSize * Mapping.hugePageSize
+            if offset < end { holes.append(offset..<end) }
+            // None begins before the next boundary.
+            offset = end + Mapping.hugePageSize
+        }
+        return holes
+    }
+
+    /// Nil: nothing but a hole is left.
+    private static func nextData(in file: Descriptor, from offset: Int) throws(SystemError) -> Int? {
+        do { return Int(try file.find(.data, from: Int64(offset))) } catch {
+            if error.errno == .noSuchAddressOrDevice { return nil }
+            throw error
         }
     }
 
@@ -143,12 +153,7 @@ extension GuestMemory {
         var ranges: [Range<Int>] = []
         var offset = range.lowerBound
         while offset < range.upperBound {
-            let start: Int
-            do { start = Int(try file.find(.data, from: Int64(offset))) } catch {
-                if error.errno == .noSuchAddressOrDevice { break }
-                throw error
-            }
-            guard start < range.upperBound else { break }
+            guard let start = try nextData(in: file, from: offset), start < range.upperBound else { break }
             let end = min(Int(try file.find(.hole, from: Int64(start))), range.upperBound)
             // File systems with small blocks may have data in a part of a page.
             let wholeStart = start / pageSize * pageSize

@@ -7,8 +7,16 @@ public struct StateReader: Sendable {
 
     public var isAtEnd: Bool { rest.isEmpty }
 
+    /// An integer of at most 64 bits.
     public mutating func read<Value: FixedWidthInteger>(_ type: Value.Type = Value.self) throws(SnapshotError) -> Value {
-        try take(MemoryLayout<Value>.size).reversed().reduce(0) { $0 << 8 | Value(truncatingIfNeeded: $1) }
+        Value(truncatingIfNeeded: try readWord(Value.bitWidth / 8))
+    }
+
+    /// Not generic, which for a thousand integers takes a millisecond in other modules.
+    private mutating func readWord(_ count: Int) throws(SnapshotError) -> UInt64 {
+        var word: UInt64 = 0
+        for byte in try take(count).reversed() { word = word << 8 | UInt64(byte) }
+        return word
     }
 
     public mutating func readBool() throws(SnapshotError) -> Bool {

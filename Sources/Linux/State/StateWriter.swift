@@ -4,8 +4,13 @@ public struct StateWriter: Sendable {
 
     public init() {}
 
+    /// An integer of at most 64 bits.
     public mutating func write<Value: FixedWidthInteger>(_ value: Value) {
-        for shift in 0..<MemoryLayout<Value>.size { bytes.append(UInt8(truncatingIfNeeded: value >> Value(8 * shift))) }
+        write(word: UInt64(truncatingIfNeeded: value), count: Value.bitWidth / 8)
+    }
+
+    private mutating func write(word: UInt64, count: Int) {
+        for index in 0..<count { bytes.append(UInt8(truncatingIfNeeded: word >> (8 * UInt64(truncatingIfNeeded: index)))) }
     }
 
     public mutating func write(_ value: Bool) { write(UInt8(value ? 1 : 0)) }
