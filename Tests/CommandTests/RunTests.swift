@@ -198,6 +198,18 @@ struct RunTests {
         #expect(try host.machines() == [])
     }
 
+    @Test("a guest that has written everything back is ended at once, whatever it does then")
+    func staysOn() throws {
+        try host.script("echo done; exit 7")
+        let began = monotonicNanoseconds()
+        let ended = try host.microvm("run", host.bundle, fault: "staysOn")
+        #expect(ended.status == 7)
+        #expect(ended.output == "done\n")
+        // A guest that did not answer would have five seconds.
+        #expect(monotonicNanoseconds() - began < 4_500_000_000)
+        #expect(try host.machines() == [])
+    }
+
     @Test("open pipes and connections are passed on and carried, until either side closes them", arguments: [["run"], ["run", "--detach"]])
     func passed(command: [String]) throws {
         var input: (reading: Descriptor?, writing: Descriptor?) = try Descriptor.pipe()

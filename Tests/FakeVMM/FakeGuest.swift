@@ -80,7 +80,10 @@ final class FakeGuest {
         }
         table.answer(AgentMethods.resizeConsole) { _ in Empty() }
         table.answer(AgentMethods.deleteContainer) { _ in Empty() }
-        table.answer(AgentMethods.powerOff) { [options] _ in FakeVMM.end(options, "power-off", 0) }
+        table.answer(AgentMethods.powerOff) { [options] _ in
+            guard options.fault == .staysOn else { FakeVMM.end(options, "power-off", 0) }
+            return Empty()
+        }
         return table
     }
 

@@ -55,6 +55,8 @@ enum Fault: String {
     case agentLeaves
     /// Answers ListProcesses with processes nobody executed.
     case strangers
+    /// Has written everything back when asked to power off, and goes on.
+    case staysOn
 }
 
 /// The options of `microvm-vmm` that matter here.

@@ -5,8 +5,8 @@ import TTRPC
 
 /// What is asked of the machine as a whole.
 final class MachineService {
-    /// For processes to end and file systems to be written before the machine is switched off regardless.
-    private static let powerOffPatience: UInt64 = 5_000_000_000
+    /// For the host to end the machine once all is written.
+    private static let switchOffDelay: UInt64 = 1_000_000_000
     static let build = "0.1"
 
     private let containers: Containers
@@ -64,26 +64,13 @@ final class MachineService {
         nameServer = try NameServer(at: address, on: containers.context.loop)
     }
 
-    /// Ends every container, writes out what file systems hold back, and switches off. Answers just before that.
+    /// Ends every container, writes out what file systems hold back, answers, and switches off if the host does not.
+    ///
+    /// A file system whose server is gone keeps this waiting: the host has a deadline.
     func powerOff(_ answer: @escaping () -> Void) {
-        for container in containers.all { try? container.cgroup.kill() }
-        let loop = containers.context.loop
-        // On a thread: a file system whose server is gone must not keep the machine on.
-        let done = Flag()
-        _ = try? Thread("sync") {
-            syncFileSystems()
-            done.raise()
-        }
-        let deadline = monotonicNanoseconds() &+ Self.powerOffPatience
-        check()
-        func check() {
-            guard done.isRaised || monotonicNanoseconds() >= deadline else {
-                loop.schedule(afterNanoseconds: 5_000_000, check)
-                return
-            }
-            answer()
-            // The answer is on its way when the loop has been around once more.
-            loop.schedule(afterNanoseconds: 1_000_000) { [switchOff] in switchOff() }
-        }
+        for container in containers.all where container.state != .stopped { try? container.cgroup.kill() }
+        syncFileSystems()
+        answer()
+        containers.context.loop.schedule(afterNanoseconds: Self.switchOffDelay) { [switchOff] in switchOff() }
     }
 }
