@@ -63,6 +63,36 @@ for a, b in itertools.combinations(starts, 2):
 PYTHON
 }
 
+@test "what a template has ready for its clones' containers is as their specs want it" {
+    all_capabilities
+    # Without a namespace of its own a container sees its cgroup's whole name.
+    configure "$BUNDLE" 'del(.linux.namespaces[] | select(.type == "cgroup")) | .linux.cgroupsPath = "/one"'
+    script_is 'cat /proc/self/cgroup; ls /sys/fs/cgroup; for file in /dev/shm /sys/firmware; do ls -A $file; done; stat -c "%F %t %T" /dev/null; id -u </dev/pts/ptmx'
+    for path in /one /two/parts /three/parts/deep; do
+        configure "$BUNDLE" '.linux.cgroupsPath = $path' --arg path "$path"
+        run_with "$TEMPLATES"
+        [ "${lines[0]}" = "0::$path" ] || { printf '%s\n' "$output" && return 1; }
+        [[ $'\n'$output$'\n' == *$'\n'"$(cut -d / -f 2 <<<"$path")"$'\n'* ]]
+        [ "${lines[-2]}" = 'character special file 1 3' ]
+        [ "${lines[-1]}" = 0 ]
+    done
+    # The device filter that is ready is not this one's.
+    configure "$BUNDLE" '.linux.cgroupsPath = "/all" | .linux.resources.devices = [{allow: true, access: "rwm"}]
+        | .mounts += [{destination: "/tmp", type: "tmpfs", source: "tmpfs"}]'
+    script_is 'mknod /tmp/image b 259 0; head -c 1024 /tmp/image | wc -c; cat /proc/self/cgroup'
+    run_with "$TEMPLATES"
+    [ "${lines[*]}" = '1024 0::/all' ]
+}
+
+@test "a clone's clock goes on where its template's was" {
+    script_is 'cut -d . -f 1 /proc/uptime'
+    run_with "$TEMPLATES"
+    first=$output
+    sleep 15
+    run_with "$TEMPLATES"
+    [ $((output - first)) -lt 12 ]
+}
+
 @test "the first start makes the template and says so in one line; the next says nothing" {
     run_with "$BATS_TEST_TMPDIR/templates"
     [ "${#stderr_lines[@]}" = 1 ]
