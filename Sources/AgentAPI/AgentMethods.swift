@@ -6,6 +6,7 @@ public enum AgentMethods {
 
     public static let connect = Method<ConnectRequest, ConnectResponse>(service, "Connect")
     public static let createContainer = Method<CreateContainerRequest, ProcessResponse>(service, "CreateContainer")
+    public static let prepareContainer = Method<CreateContainerRequest, Empty>(service, "PrepareContainer")
     public static let startContainer = Method<ContainerRequest, Empty>(service, "StartContainer")
     public static let deleteContainer = Method<ContainerRequest, Empty>(service, "DeleteContainer")
     public static let exec = Method<ExecRequest, ProcessResponse>(service, "Exec")

@@ -4,7 +4,7 @@ import Glibc
 /// A BPF program that decides which devices the processes of a cgroup may use.
 public enum CgroupDeviceFilter {
     // linux/bpf.h
-    private static let load = 5, attach = 8
+    private static let load = 5, attach = 8, detach = 9
     private static let programType: UInt32 = 15, attachType: UInt32 = 6, allowMulti: UInt32 = 2, replace: UInt32 = 4
 
     /// Hands instructions (`struct bpf_insn`, 8 bytes each) to the kernel's verifier.
@@ -37,6 +37,14 @@ public enum CgroupDeviceFilter {
             UInt64(UInt32(bitPattern: old?.raw ?? 0)),
         ]
         _ = try call("attach device filter", attach, &attributes)
+    }
+
+    /// Takes it back.
+    public static func detach(_ program: Descriptor, from cgroup: Descriptor) throws(SystemError) {
+        var attributes: [UInt64] = [
+            UInt64(UInt32(bitPattern: cgroup.raw)) | UInt64(UInt32(bitPattern: program.raw)) << 32, UInt64(attachType),
+        ]
+        _ = try call("detach device filter", detach, &attributes)
     }
 
     private static func call(_ stage: String, _ command: Int, _ attributes: inout [UInt64]) throws(SystemError) -> Int {

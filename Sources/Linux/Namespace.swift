@@ -44,6 +44,12 @@ public func enterNew(_ flags: Int32) throws(SystemError) {
 }
 
 extension Descriptor {
+    /// The mount namespace of the process this pidfd names (ioctl_pidfd(2), Linux 6.11). Its mounts stay as long as this is open.
+    public func mountNamespace(ofProcess: Void = ()) throws(SystemError) -> Descriptor {
+        // PIDFD_GET_MNT_NAMESPACE of linux/pidfd.h
+        Descriptor(adopting: try check(clinux_ioctl(raw, 0xff03, 0), "take mount namespace"))
+    }
+
     /// A copy of descriptor `number` of the process this pidfd names.
     public func descriptor(_ number: Int, ofProcess: Void = ()) throws(SystemError) -> Descriptor {
         Descriptor(adopting: Int32(truncatingIfNeeded: try systemCall("take descriptor", SYS_pidfd_getfd, Int(raw), number, 0)))

@@ -96,6 +96,8 @@ final class Machine {
         return spec
     }
 
+    var spareCount: Int { agent.spareCount }
+
     // MARK: Calls
 
     func call<Request, Response>(_ method: TTRPC.Method<Request, Response>, _ request: Request, seconds: UInt64 = 20) throws -> Response {

@@ -7,6 +7,8 @@ public final class Agent {
     public struct Configuration {
         /// Where cgroup v2 is mounted.
         public var cgroupRoot = "/sys/fs/cgroup"
+        /// A directory nobody can put anything into; nil: there is none.
+        public var emptyDirectory: String?
         /// This is PID 1: it reaps whatever ends, and nobody else's controllers are in the cgroup's root.
         public var isInit = false
         /// When this process began, nanoseconds of `CLOCK_BOOTTIME`.
@@ -24,12 +26,15 @@ public final class Agent {
     private let server: Server
 
     public init(_ configuration: Configuration, on loop: EventLoop) throws(SystemError) {
-        context = try AgentContext(on: loop, cgroupRoot: configuration.cgroupRoot, adoptingOrphans: configuration.isInit)
+        context = try AgentContext(on: loop, cgroupRoot: configuration.cgroupRoot, emptyDirectory: configuration.emptyDirectory, adoptingOrphans: configuration.isInit)
         if configuration.isInit { context.cgroups.prepare() }
         let containers = Containers(context, streamPatience: configuration.streamPatience)
         machine = MachineService(containers, startedAt: configuration.startedAt, switchOff: configuration.switchOff)
         server = Server(AgentService(containers: containers, machine: machine).methods, on: loop)
     }
+
+    /// How much there is that was made ahead of containers, cgroups left out.
+    var spareCount: Int { context.spares.count }
 
     /// Serves one connection.
     public func serve(_ socket: Descriptor) throws(SystemError) {

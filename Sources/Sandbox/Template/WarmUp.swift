@@ -41,6 +41,9 @@ struct WarmUp {
         _ = try machine.call(AgentMethods.deleteContainer, container)
         try machine.unshare(Self.name)
         _ = try machine.call(AgentMethods.configureNetwork, Self.loopback)
+        // Last: the container that warms things up shall not take what is made for the clones'.
+        _ = try machine.call(
+            AgentMethods.prepareContainer, CreateContainerRequest.with { $0.spec = .init(try JSON.encode(Self.spec).utf8) })
     }
 
     /// What lo has already; its Ethernet address is all zeroes.

@@ -25,6 +25,7 @@ public enum AgentMain {
         var configuration = Agent.Configuration()
         configuration.isInit = true
         configuration.startedAt = startedAt
+        configuration.emptyDirectory = "/empty"
         configuration.switchOff = { powerOffMachine() }
         let agent = try Agent(configuration, on: loop)
         try agent.listen(

@@ -11,11 +11,16 @@ final class Cgroup {
     private let parents: [(directory: Descriptor, name: String)]
     private var filter: Descriptor?
 
-    init(_ directory: Descriptor, path: [String], parents: [(directory: Descriptor, name: String)]) {
+    /// - Parameter filter: the device filter that is in force.
+    init(_ directory: Descriptor, path: [String], parents: [(directory: Descriptor, name: String)], filter: Descriptor? = nil) {
         self.directory = directory
         self.path = path
         self.parents = parents
+        self.filter = filter
     }
+
+    /// What it is in; nil: it is the tree's root.
+    var parent: Descriptor? { parents.last?.directory }
 
     /// - Throws: ``InvalidField`` for a limit the kernel refuses.
     func apply(_ limits: CgroupLimits) throws(InvalidField) {
@@ -29,8 +34,15 @@ final class Cgroup {
     }
 
     func apply(_ filter: Descriptor) throws(SystemError) {
+        guard filter !== self.filter else { return }
         try CgroupDeviceFilter.attach(filter, to: directory, replacing: self.filter)
         self.filter = filter
+    }
+
+    func removeFilter() throws(SystemError) {
+        guard let filter else { return }
+        try CgroupDeviceFilter.detach(filter, from: directory)
+        self.filter = nil
     }
 
     func read(_ file: String) throws(SystemError) -> String { try CgroupTree.read(file, in: directory) }

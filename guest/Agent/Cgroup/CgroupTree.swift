@@ -12,12 +12,14 @@ final class CgroupTree {
     /// Loaded device filters by their code: verifying one is dear where ring 0 is interpreted.
     private var filters: [(code: [UInt64], program: Descriptor)] = []
     private static let keptFilters = 8
+    private let spares: SpareCgroups
     /// A list of every process there can be, and more.
     private static let readLimit = 8 << 20
 
     init(_ path: String) throws(SystemError) {
         self.path = path
         root = try Descriptor.open(path, O_RDONLY | O_DIRECTORY)
+        spares = SpareCgroups(in: root)
         controllers = Self.enabling(try Self.read("cgroup.controllers", in: root))
     }
 
@@ -25,6 +27,12 @@ final class CgroupTree {
     func prepare() {
         enableControllers()
         _ = try? filter(DeviceFilter.program([]))
+    }
+
+    /// Makes cgroups that the next containers get, with the device filter of `code` in force.
+    func makeSpares(_ code: [UInt64]) {
+        guard let filter = try? filter(code) else { return }
+        spares.make(filter) { (path) throws(SystemError) in try makeCgroup(path) }
     }
 
     /// Makes all controllers work in the cgroups below the root. Each by itself: one that cannot be had takes no other with it.
@@ -42,6 +50,7 @@ final class CgroupTree {
     ///
     /// - Throws: `EEXIST` if there are processes in it.
     func makeCgroup(_ path: [String]) throws(SystemError) -> Cgroup {
+        if let spare = spares.take(path) { return spare }
         var parents: [(directory: Descriptor, name: String)] = []
         var directory = root
         for (index, name) in path.enumerated() {

@@ -16,6 +16,7 @@ final class Container {
     let launch: Launch
     private(set) var state = Status.creating
     private var running: [String: ContainerProcess] = [:]
+    private var namespaces: [Descriptor] = []
     /// How execs ended, the oldest first.
     private var ended: [(id: String, end: ContainerProcess.End)] = []
     /// More than a host asks about late.
@@ -40,6 +41,19 @@ final class Container {
 
     func change(to state: Status) {
         if self.state != .stopped { self.state = state }
+    }
+
+    /// Keeps the container's mounts past the end of its processes: to take them down takes longer than all else an end does, and who
+    /// waits for the end need not wait for that.
+    ///
+    /// - Parameter namespaces: others to be kept.
+    func keepMounts(and namespaces: [Descriptor]) {
+        self.namespaces = namespaces
+        if let mounts = try? main.pidfd.mountNamespace() { self.namespaces.append(mounts) }
+    }
+
+    func releaseMounts() {
+        namespaces = []
     }
 
     func launchEnded(_ failure: LaunchFailure?) {

@@ -64,6 +64,14 @@ final class Containers {
         claim(request.streams) { [weak self] in self?.create(id, spec, request.streams, $0, done) }
     }
 
+    /// Makes ahead of time what a container of this spec takes long to make.
+    func prepare(_ request: CreateContainerRequest) throws {
+        let spec: Spec
+        do { spec = try JSON.decode(from: Array(request.spec)) } catch { throw Status(.invalidArgument, "config.json: \(error)") }
+        context.spares.make(for: spec)
+        context.cgroups.makeSpares(DeviceFilter.program(spec.linux?.resources?.devices ?? []))
+    }
+
     private func create(
         _ id: String, _ spec: Spec, _ streams: Streams, _ sockets: Result<[UInt64: Descriptor], Status>, _ complete: @escaping Answer<UInt32>
     ) {
@@ -146,6 +154,7 @@ final class Containers {
 
     private func forget(_ container: Container) {
         containers[container.id] = nil
+        container.releaseMounts()
         container.main.streams.close()
         for exec in container.execs { exec.streams.close() }
     }

@@ -9,6 +9,8 @@ import TTRPC
 final class Creation {
     /// From the clone to the stop before the program: more than the slowest host needs for a long list of mounts.
     private static let deadline: UInt64 = 120_000_000_000
+    /// Between a container's end and that of its mounts: the host hears of the former, and may end the machine, meanwhile.
+    private static let mountsDelay: UInt64 = 200_000_000
 
     private let id: String
     private let spec: Spec
@@ -21,6 +23,8 @@ final class Creation {
     /// Kept until the child has its own.
     private var joined: [(descriptor: Descriptor, flag: Int32)] = []
     private var idMapped: [Int: Descriptor] = [:]
+    private var spareFileSystems: [Int: Descriptor] = [:]
+    private var spareNamespace: Descriptor?
     /// Until the child shows them.
     private var nodes: DeviceNodes?
 
@@ -61,7 +65,9 @@ final class Creation {
     private func prepareCgroup() throws {
         let resources = linux.resources ?? LinuxResources()
         try cgroup.apply(CgroupLimits(resources))
-        if !DeviceFilter.allowsEverything(resources.devices) {
+        if DeviceFilter.allowsEverything(resources.devices) {
+            try cgroup.removeFilter()
+        } else {
             try cgroup.apply(context.cgroups.filter(DeviceFilter.program(resources.devices)))
         }
         let isWritable = spec.mounts.contains { $0.type.hasPrefix("cgroup") && !$0.options.contains("ro") }
@@ -71,6 +77,10 @@ final class Creation {
     }
 
     private func openNamespaces() throws(SystemError) {
+        if let spare = context.spares.takeIPCNamespace(for: spec) {
+            joined.append((spare, CLONE_NEWIPC))
+            spareNamespace = spare
+        }
         for namespace in linux.namespaces where !namespace.path.isEmpty {
             joined.append((try Descriptor.open(namespace.path, O_RDONLY), namespace.type.cloneFlag))
         }
@@ -111,6 +121,8 @@ final class Creation {
         let filter = try linux.seccomp.map { try SeccompFilter($0) }
         var options = ProgramProcess.Options()
         options.namespaces = ContainerProgram.newNamespaces(of: spec)
+        if spareNamespace != nil { options.namespaces &= ~UInt64(UInt32(bitPattern: CLONE_NEWIPC)) }
+        spareFileSystems = context.spares.takeFileSystems(for: spec)
         options.cgroup = cgroup.directory
         options.copiesMemory = ProcessSteps.needsOwnMemory(process)
         var steps = try ProcessSteps(process: process, in: spec, home: home())
@@ -126,6 +138,8 @@ final class Creation {
                 inputs.joined = self.joined.filter { $0.flag != CLONE_NEWPID }.map { ($0.descriptor.raw, $0.flag) }
                 inputs.cgroup = self.context.cgroups.path + "/" + self.cgroup.path.joined(separator: "/")
                 inputs.idMapped = self.idMapped.mapValues(\.raw)
+                inputs.made = self.spareFileSystems.mapValues(\.raw)
+                inputs.emptyDirectory = self.context.emptyDirectory
                 let program = ContainerProgram(self.spec, inputs)
                 made = program
                 return program.program
@@ -133,6 +147,7 @@ final class Creation {
         }
         streams.releaseProcessEnds()
         joined = []
+        spareFileSystems = [:]
         guard let made else { return }
         try watch(child, made, streams, filter)
     }
@@ -147,6 +162,7 @@ final class Creation {
         let container = Container(
             id: id, spec: spec, process: process, cgroup: cgroup, filter: filter, main: main, launch: launch)
         self.container = container
+        let loop = context.loop
         try context.reaper.watch(child.pid, child.pidfd) { end in
             launch.drain()
             let kills = container.cgroup.memoryKills
@@ -154,6 +170,7 @@ final class Creation {
             if !container.has(.pid) { try? container.cgroup.kill() }
             container.change(to: .stopped)
             main.finish(end, memoryKilled: kills > 0)
+            loop.schedule(afterNanoseconds: Self.mountsDelay) { container.releaseMounts() }
         }
     }
 
@@ -240,6 +257,7 @@ final class Creation {
         guard let container, !isDone else { return }
         isDone = true
         nodes = nil
+        container.keepMounts(and: [spareNamespace].compactMap { $0 })
         container.change(to: .created)
         complete(.success(container))
     }

@@ -23,6 +23,11 @@ struct MountPlan: Equatable {
         var isEmpty: Bool { self.set == 0 && self.clear == 0 }
     }
 
+    /// Whether all is said by ``attributes`` and ``data``.
+    var hasOnlyAttributes: Bool {
+        propagation.isEmpty && recursiveAttributes.isEmpty && !isRemount && !copiesUp && flags & ~Self.attributeFlags == 0
+    }
+
     init(_ options: [String]) {
         for option in options { apply(option) }
     }
@@ -96,6 +101,11 @@ struct MountPlan: Equatable {
         for name in ["strictatime", "norelatime"] { table[name] = strict }
         return table
     }()
+
+    /// Flags of mount(2) that are a mount's, not its file system's.
+    private static let attributeFlags =
+        MountFlag.readOnly | MountFlag.noSetUserID | MountFlag.noDevices | MountFlag.noExecution | MountFlag.noSymlinks
+        | MountFlag.noAccessTime | MountFlag.noDirectoryAccessTime | MountFlag.relativeAccessTime | MountFlag.strictAccessTime
 
     private static let propagations: [String: UInt64] = [
         "private": MountFlag.private, "shared": MountFlag.shared, "slave": MountFlag.slave,

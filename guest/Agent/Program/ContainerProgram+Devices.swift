@@ -17,26 +17,24 @@ extension ContainerProgram {
     }
 
     mutating func makeDevices() {
-        guard Self.hasOwnDevices(spec) else { return }
+        guard Self.hasOwnDevices(spec), !hasMadeDevices else { return }
         for (index, device) in spec.devices.enumerated() {
             program.stage("device \(device.path)")
             make(device, number: index)
         }
         program.stage("links in /dev")
         let directory = fresh["/dev"]
-        let links = [
-            ("/proc/self/fd", "fd"), ("/proc/self/fd/0", "stdin"), ("/proc/self/fd/1", "stdout"), ("/proc/self/fd/2", "stderr"),
-            ("pts/ptmx", "ptmx"),
-        ]
         if directory == nil { program.openInRoot(.register(registers.root), "/dev", into: registers.target) }
         let place = SystemCallProgram.Argument.register(directory ?? registers.target)
         if directory == nil {
             program.call(SYS_unlinkat, place, program.text("ptmx"), 0, tolerating: [.noSuchFileOrDirectory, .readOnlyFileSystem])
         }
-        for (target, name) in links {
+        for (target, name) in DeviceDirectory.links {
             program.call(SYS_symlinkat, program.text(target), place, program.text(name), tolerating: [.fileExists, .readOnlyFileSystem])
         }
     }
+
+    private var hasMadeDevices: Bool { mounts.lastIndex { $0.normalizedDestination == "/dev" }.map { inputs.made[$0] != nil } ?? false }
 
     private mutating func make(_ device: LinuxDevice, number: Int) {
         let (parent, name) = split(Mount(destination: device.path).normalizedDestination)

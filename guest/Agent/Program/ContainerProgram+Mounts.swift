@@ -78,6 +78,7 @@ extension ContainerProgram {
 
     private mutating func mountFileSystem(_ index: Int, _ plan: MountPlan) {
         let mount = mounts[index]
+        if let made = inputs.made[index] { return attach(made, index) }
         let place = enterTarget(index)
         if plan.copiesUp { return copyUp(index, plan) }
         var flags = plan.flags
@@ -100,6 +101,29 @@ extension ContainerProgram {
             }
         }
         afterMount(index, plan)
+    }
+
+    /// A file system that is there already. Its descriptor is its root directory, too.
+    private mutating func attach(_ made: Int32, _ index: Int) {
+        let destination = mounts[index].normalizedDestination
+        let (parent, name) = split(destination)
+        if let directory = fresh[parent], !name.isEmpty {
+            program.call(SYS_mkdirat, .register(directory), program.text(name), 0o755, tolerating: [.fileExists])
+            let flags = O_PATH | O_NOFOLLOW | O_CLOEXEC
+            program.call(SYS_openat, .register(directory), program.text(name), .literal(flags), into: registers.target)
+        } else {
+            openTarget(index)
+        }
+        let root = program.register()
+        program.load(.literal(made), into: root)
+        program.attachMount(.register(root), to: .register(registers.target))
+        forget(destination)
+        if mounts[index].type == "tmpfs" { fresh[destination] = root }
+    }
+
+    /// What was known about directories under here is covered now.
+    private mutating func forget(_ destination: String) {
+        for known in fresh.keys where known == destination || known.hasPrefix(destination + "/") { fresh[known] = nil }
     }
 
     /// What is shown where a user namespace may not mount: the sysfs of a network stack that is not its own, and in
@@ -129,8 +153,7 @@ extension ContainerProgram {
     private mutating func afterMount(_ index: Int, _ plan: MountPlan) {
         let destination = mounts[index].normalizedDestination
         let isUsed = mounts[(index + 1)...].contains { split($0.normalizedDestination).parent == destination }
-        // What was known about directories under here is covered now.
-        for known in fresh.keys where known == destination || known.hasPrefix(destination + "/") { fresh[known] = nil }
+        forget(destination)
         let isFresh = mounts[index].type == "tmpfs" && !plan.copiesUp && (isUsed || destination == "/dev")
         guard isFresh || !plan.propagation.isEmpty || !plan.recursiveAttributes.isEmpty else { return }
         let directory = isFresh ? program.register() : registers.target
@@ -177,6 +200,7 @@ extension ContainerProgram {
     private mutating func mask(_ path: String) {
         program.stage("maskedPaths \(path)")
         let registers = registers
+        let emptyDirectory = inputs.emptyDirectory
         program.openInRoot(.register(registers.root), path, into: registers.target, tolerating: [.noSuchFileOrDirectory, .notDirectory])
         program.onSuccess { program in
             // The agent's null device, which a root file system cannot replace by something else (CVE-2025-31133).
@@ -185,6 +209,10 @@ extension ContainerProgram {
             // EINVAL: a directory, which only a directory can cover.
             program.attachMount(.register(registers.tree), to: .register(registers.target), tolerating: [.invalidArgument])
             program.onTolerated {
+                if let emptyDirectory {
+                    $0.call(SYS_open_tree, .literal(AT_FDCWD), $0.text(emptyDirectory), .literal(flags), into: registers.tree)
+                    return $0.attachMount(.register(registers.tree), to: .register(registers.target))
+                }
                 $0.call(SYS_fchdir, .register(registers.target))
                 $0.mount("tmpfs", on: ".", source: "tmpfs", flags: MountFlag.readOnly)
             }

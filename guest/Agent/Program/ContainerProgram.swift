@@ -20,6 +20,10 @@ struct ContainerProgram {
         var joined: [(descriptor: Int32, flag: Int32)] = []
         /// By mount: detached mounts whose ids are mapped already.
         var idMapped: [Int: Int32] = [:]
+        /// By mount: file systems that are there already; a `/dev` among them has its nodes and links.
+        var made: [Int: Int32] = [:]
+        /// A directory nobody can put anything into.
+        var emptyDirectory: String?
     }
 
     let spec: Spec

@@ -26,6 +26,7 @@ struct AgentService {
         table.on(AgentMethods.createContainer) { request, reply in
             containers.create(request) { reply.answer($0) { pid in .with { $0.pid = pid } } }
         }
+        table.answer(AgentMethods.prepareContainer) { try containers.prepare($0); return Empty() }
         table.on(AgentMethods.startContainer) { request, reply in
             containers.start(request.containerID) { reply.answer($0) { Empty() } }
         }
