@@ -115,11 +115,20 @@ public final class RequestWorker {
         let inode: Inode
     }
 
+    /// Whether the node is a directory that is nowhere but here: the root, or the holder of a share.
+    ///
+    /// - Throws: `ESTALE` when that share is gone.
+    func isSynthetic(_ node: NodeID) throws(SystemError) -> Bool {
+        guard let share = node.heldShare else { return node == .root }
+        _ = try server.shares.share(share)
+        return true
+    }
+
     /// The file a node number names.
     ///
-    /// - Throws: `EROFS` for the root, which nobody can change; `ESTALE` for what is gone.
+    /// - Throws: `EROFS` for the root and holders, which nobody can change; `ESTALE` for what is gone.
     func target(_ node: NodeID) throws(SystemError) -> Target {
-        if node == .root { throw SystemError("the root of the shares", .readOnlyFileSystem) }
+        if try isSynthetic(node) { throw SystemError("the root of the shares", .readOnlyFileSystem) }
         let share = try server.shares.share(node.share)
         return Target(share: share, inode: try share.inode(node.inode))
     }
@@ -127,7 +136,7 @@ public final class RequestWorker {
     /// The file, which may be changed.
     func writableTarget(_ node: NodeID) throws(SystemError) -> Target {
         let target = try target(node)
-        try target.share.checkWritable()
+        try target.share.checkWritable(target.inode)
         return target
     }
 
@@ -135,11 +144,5 @@ public final class RequestWorker {
     func file(_ node: NodeID, _ handle: UInt64) throws(SystemError) -> (share: Share, file: OpenFile) {
         let share = try server.shares.share(node.share)
         return (share, try share.file(handle))
-    }
-}
-
-extension Share {
-    func checkWritable() throws(SystemError) {
-        if readOnly { throw SystemError("read-only share", .readOnlyFileSystem) }
     }
 }

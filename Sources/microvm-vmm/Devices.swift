@@ -59,7 +59,8 @@ final class Devices: Sendable {
     }
 
     func share(_ name: String, _ root: Descriptor, _ mode: ShareMode) throws {
-        try shares.add(name, root: root, readOnly: mode.readOnly, cache: mode.cache, isMapped: mode.isMapped)
+        try shares.add(
+            name, root: root, readOnly: mode.readOnly, exceptSubmounts: mode.exceptSubmounts, cache: mode.cache, isMapped: mode.isMapped)
     }
 
     /// Connects the next network device that is not, and plugs it in.

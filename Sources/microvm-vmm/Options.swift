@@ -47,8 +47,9 @@ struct Options {
           --vsock-fd FD        listening Unix socket for host connections (CONNECT PORT)
           --vsock-path PATH    guest connections to host port P go to the Unix socket PATH_P
           --directory-fd FD    the directory PATH is relative to, with nothing but sockets in it
-          --share NAME:FD:ro|rw[:auto|always[:mapped]]
+          --share NAME:FD:ro|ro-root|rw[:auto|always[:mapped]]
                                show the guest this directory or file by virtio-fs (tag microvm); may be repeated.
+                               ro-root: read-only but for what is mounted below;
                                always: only this guest changes it while it runs; mapped: where KVM interprets the guest kernel, larger
                                files are seen in place, and nobody else may truncate them
           --console-fd FD      where the guest's console is written
@@ -123,21 +124,24 @@ struct Options {
     }
 }
 
-/// How a share is given to the guest: `ro` or `rw`, then perhaps how long the guest may believe what it was told.
+/// How a share is given to the guest: `ro`, `ro-root` or `rw`, then perhaps how long the guest may believe what it was told.
 struct ShareMode {
     let readOnly: Bool
+    /// What is mounted below the root can be changed.
+    let exceptSubmounts: Bool
     let cache: CachePolicy
     /// Larger files may be mapped into the guest.
     let isMapped: Bool
 
-    static let usage = "ro or rw, then perhaps auto or always, then perhaps mapped"
+    static let usage = "ro, ro-root or rw, then perhaps auto or always, then perhaps mapped"
 
     init?(_ words: some Collection<String>) {
-        guard let access = words.first, ["ro", "rw"].contains(access), words.count <= 3 else { return nil }
+        guard let access = words.first, ["ro", "ro-root", "rw"].contains(access), words.count <= 3 else { return nil }
         guard let cache = words.count >= 2 ? words.dropFirst().first.flatMap({ CachePolicy(rawValue: $0) }) : .auto else { return nil }
         isMapped = words.count == 3
         if isMapped, words.dropFirst(2).first != "mapped" { return nil }
-        readOnly = access == "ro"
+        readOnly = access != "rw"
+        exceptSubmounts = access == "ro-root"
         self.cache = cache
     }
 }

@@ -9,6 +9,8 @@ struct ReadOnlyTests {
     private let client: Client
     private let top: UInt64
     private let file: UInt64
+    /// MNT_DETACH.
+    private let detach: Int32 = 2
 
     init() throws {
         try folder.write("f", "text", mode: 0o666)
@@ -61,6 +63,20 @@ struct ReadOnlyTests {
         }
         #expect(try folder.read("f") == "text")
         #expect(try folder.open().entryNames().sorted() == ["d", "f"])
+    }
+
+    @Test("but for what is mounted below, if asked for", .enabled(if: geteuid() == 0))
+    func submounts() throws {
+        try mountFileSystem("tmpfs", on: folder.path + "/d")
+        defer { try? unmountFileSystem(folder.path + "/d", flags: detach) }
+        let client = try Client()
+        try client.shares.add("s", root: folder.open(), readOnly: true, exceptSubmounts: true)
+        let (top, below) = (try client.walk("s"), try client.walk("s/d"))
+        #expect(throws: Client.Failure(errno: .readOnlyFileSystem)) { _ = try client.create("x", in: top) }
+        #expect(throws: Client.Failure(errno: .readOnlyFileSystem)) { _ = try client.open(client.walk("s/f"), O_WRONLY) }
+        let made = try client.create("x", in: below)
+        #expect(try client.write(made.entry.node, made.opened.handle, [1]) == 1)
+        try client.call(.access, below, Bytes(UInt32(2), UInt32(0)).bytes)
     }
 
     @Test("reading works")

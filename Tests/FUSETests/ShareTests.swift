@@ -137,6 +137,33 @@ struct ShareTests {
         #expect(try client.lookUp("proc", in: root.node).attributes.flags == 1)
     }
 
+    @Test("a share is also the only entry, by any name, of a directory beside it, which nobody can change")
+    func holders() throws {
+        try folder.write("f", "text")
+        try client.shares.add("s", root: folder.open(), readOnly: false)
+        try client.shares.add("one", root: Descriptor.open(folder.path + "/f", O_PATH), readOnly: false)
+        let root = try client.lookUp("s", in: Client.root)
+        let holder = try client.lookUp("s@", in: Client.root)
+        #expect(holder.attributes.flags == 1 && holder.attributes.mode == S_IFDIR | 0o555)
+        #expect(try client.attributes(holder.node).mode == S_IFDIR | 0o555)
+        for name in ["etc", "any name"] {
+            let held = try client.lookUp(name, in: holder.node)
+            #expect(held.node == root.node && held.attributes.flags == 0 && held.entryValid == 0)
+        }
+        #expect(try client.read(client.walk("s@/x/f"), client.open(client.walk("s@/x/f")).handle) == Array("text".utf8))
+        #expect(try client.lookUp("one@", in: Client.root).attributes.flags == 0)
+        #expect(try client.walk("one@/f") == client.walk("one"))
+        #expect(try client.list(holder.node).isEmpty)
+        refuses(.readOnlyFileSystem) { _ = try client.create("x", in: holder.node) }
+        refuses(.noSuchFileOrDirectory) { _ = try client.lookUp("t@", in: Client.root) }
+        refuses(.noSuchFileOrDirectory) { _ = try client.lookUp("@", in: Client.root) }
+        #expect(throws: SystemError.self) { try client.shares.add("t@", root: folder.open(), readOnly: true) }
+        try client.forget(holder.node, 1)
+        try client.shares.remove("s")
+        refuses(.staleNFSFileHandle) { _ = try client.lookUp("etc", in: holder.node) }
+        refuses(.staleNFSFileHandle) { _ = try client.attributes(holder.node) }
+    }
+
     @Test("the room on a share is the room on its file system")
     func room() throws {
         try client.shares.add("s", root: folder.open(), readOnly: true)

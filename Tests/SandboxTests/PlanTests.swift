@@ -1,3 +1,5 @@
+import Glibc
+import Linux
 @testable import OCI
 import Testing
 
@@ -11,8 +13,10 @@ struct PlanTests {
         return Bundle(path: "/b", spec: spec, document: try JSON.value(of: spec))
     }
 
-    func plan(_ kind: SourceKind = .directory, _ change: (inout Spec) -> Void = { _ in }) throws -> Plan {
-        try Plan(bundle(change), rootfs: "/b/rootfs", cpus: nil, memory: nil, softwareKVM: false, kind: { (_) throws(SandboxError) in kind })
+    func plan(_ kind: SourceKind = .directory, submounts: [String] = [], _ change: (inout Spec) -> Void = { _ in }) throws -> Plan {
+        try Plan(
+            bundle(change), rootfs: "/b/rootfs", cpus: nil, memory: nil, softwareKVM: false, kind: { (_) throws(SandboxError) in kind },
+            submounts: { _ in submounts })
     }
 
     @Test("the root file system is a share, read-only as the spec has it, and the guest's path replaces the host's")
@@ -35,7 +39,7 @@ struct PlanTests {
         #expect(plan.shares.dropFirst().map(\.name) == ["mount0", "mount2"])
         #expect(plan.shares.dropFirst().map(\.path) == ["/x", "/b/rel"])
         #expect(plan.shares.dropFirst().map(\.readOnly) == [true, false])
-        #expect(plan.guestSpec.mounts.map(\.source) == ["/run/microvm/shares/mount0", "tmpfs", "/run/microvm/shares/mount2"])
+        #expect(plan.guestSpec.mounts.map(\.source) == ["/run/microvm/shares/mount0@/x", "tmpfs", "/run/microvm/shares/mount2@/rel"])
         #expect(plan.guestSpec.mounts.map(\.destination) == ["/a", "/t", "/b"])
     }
 
@@ -46,7 +50,63 @@ struct PlanTests {
         }
         #expect(plan.shares.dropFirst().map(\.name) == ["mount0", "mount2"])
         #expect(plan.shares.dropFirst().map(\.readOnly) == [false, true])
-        #expect(plan.guestSpec.mounts.map(\.source) == ["mount0", "mount0", "mount2"].map { "/run/microvm/shares/\($0)" })
+        #expect(plan.guestSpec.mounts.map(\.source) == ["mount0", "mount0", "mount2"].map { "/run/microvm/shares/\($0)@/etc" })
+    }
+
+    @Test("what is mounted below a directory that is mounted read-only, but not recursively, can be written to")
+    func submounts() throws {
+        func mounts(_ options: String...) throws -> Plan {
+            try plan(submounts: ["a", "a/b"]) { $0.mounts = [Mount(destination: "/d", type: "none", source: "/x/y", options: options)] }
+        }
+        let shallow = try mounts("rbind", "ro")
+        #expect(shallow.shares.last?.mode(.auto) == ["ro-root", "auto"])
+        #expect(shallow.guestSpec.mounts.map(\.destination) == ["/d", "/d/a", "/d/a/b"])
+        #expect(shallow.guestSpec.mounts.map(\.source) == ["", "/a", "/a/b"].map { "/run/microvm/shares/mount0@/y" + $0 })
+        for plan in [try mounts("rbind", "rro"), try mounts("rbind", "ro", "rro"), try mounts("bind", "ro")] {
+            #expect(plan.shares.last?.mode(.auto) == ["ro", "auto"])
+            #expect(plan.guestSpec.mounts.count == 1)
+        }
+        #expect(try mounts("rbind").guestSpec.mounts.count == 1)
+    }
+
+    @Test("mounts below a directory are found in mountinfo: those that can be written to, whatever their names")
+    func mountInformation() {
+        let mounts = """
+            22 1 0:20 / / rw,relatime shared:1 - ext4 /dev/vda rw
+            30 22 0:31 / /x/deep/er rw - tmpfs none rw
+            31 22 0:32 / /x/with\\040space rw - tmpfs none rw,size=1k
+            32 22 0:33 / /x/read rw - tmpfs none ro
+            33 22 0:34 / /x/only ro,nosuid - tmpfs none rw
+            34 22 0:35 / /xy rw - tmpfs none rw
+            35 22 0:36 / /x rw - tmpfs none rw
+            36 22 0:37 / /x/proc rw shared:2 - proc proc rw
+            """
+        let found = Submounts.candidates(below: "/x", mounts)
+        #expect(found.map(\.path) == ["with space", "deep/er"])
+        #expect(found.map(\.mount) == [31, 30])
+        #expect(Submounts.candidates(below: "/", mounts).map(\.path) == ["xy", "x", "x/with space", "x/deep/er"])
+    }
+
+    @Test("mounts of this host below a directory, also by a link, are found while they are visible", .enabled(if: effectiveUserID() == 0))
+    func hostSubmounts() throws {
+        let folder = "/tmp/microvm-submounts-\(processID())"
+        for path in ["", "/a", "/a/b", "/c"] { mkdir(folder + path, 0o755) }
+        symlink(folder, folder + "-link")
+        let mounted = ["/a", "/a/b", "/c"].map { folder + $0 }
+        defer {
+            for path in mounted.reversed() { try? unmountFileSystem(path, flags: 2) }
+            for path in ["/c", "/a", ""] { rmdir(folder + path) }
+            unlink(folder + "-link")
+        }
+        try mountFileSystem("tmpfs", on: mounted[0])
+        mkdir(mounted[1], 0o755)
+        try mountFileSystem("tmpfs", on: mounted[1])
+        try mountFileSystem("tmpfs", on: mounted[2], flags: MountFlag.readOnly)
+        #expect(Submounts.writable(below: folder) == ["a", "a/b"])
+        #expect(Submounts.writable(below: folder + "-link") == ["a", "a/b"])
+        try mountFileSystem("tmpfs", on: mounted[0])
+        defer { try? unmountFileSystem(mounted[0]) }
+        #expect(Submounts.writable(below: folder) == ["a"])
     }
 
     @Test("the engine's shared memory becomes the guest's own, as large")

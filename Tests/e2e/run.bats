@@ -100,6 +100,21 @@ teardown() { nothing_left; }
     [ "$(cat "$BATS_TEST_TMPDIR/volume/new")" = new ]
 }
 
+@test "rbind,ro leaves what is mounted below writable, rbind,rro does not; mountinfo names the sources" {
+    local volume=$BATS_TEST_TMPDIR/volume
+    mkdir "$volume" && mount -t tmpfs none "$volume" && mkdir "$volume/below" && mount -t tmpfs none "$volume/below"
+    configure "$BUNDLE" '.mounts += [{destination: "/a", source: $v, options: ["rbind", "ro"]},
+        {destination: "/b", source: $v, options: ["rbind", "ro", "rro"]}, {destination: "/c", source: "/etc/hosts", options: ["bind", "ro"]}]' --arg v "$volume"
+    script_is 'touch /a/top /a/below/written /b/below/not; awk "\$5 ~ /^.[abc]/ { print \$4, \$5 }" /proc/self/mountinfo'
+    run -0 microvm run "$BUNDLE"
+    local files=("$volume"/* "$volume"/below/*)
+    umount -R "$volume"
+    echo "$output"
+    [[ $output == *'/a/top: Read-only file system'*'/b/below/not: Read-only file system'* ]]
+    [ "${files[*]}" = "$volume/below $volume/below/written" ]
+    [[ $output == *$'/volume /a\n'*$'/volume /b\n'*'/hosts /c'* ]]
+}
+
 @test "tmpfs, proc, sysfs, devices and their options" {
     configure "$BUNDLE" '.mounts += [{destination: "/scratch", type: "tmpfs", source: "tmpfs", options: ["nosuid", "noexec", "size=1m", "mode=750"]}]'
     script_is 'grep " /scratch " /proc/mounts; ls -d /proc/1 /sys/kernel; echo x >/dev/null; head -c 4 /dev/zero | wc -c; ls -l /dev/fd'

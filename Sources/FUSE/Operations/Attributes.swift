@@ -3,13 +3,13 @@ import Linux
 
 extension RequestWorker {
     func getAttributes(_ request: inout Request, _ reply: inout Reply) throws(SystemError) {
-        if request.node == .root { return try reply.write(attributes: .sharesRoot, valid: 1) }
+        if try isSynthetic(request.node) { return try reply.write(attributes: .synthetic, valid: 1) }
         let target = try target(request.node)
         try write(target.inode.descriptor.metadata(), of: target.share, &reply)
     }
 
     func statx(_ request: inout Request, _ reply: inout Reply) throws(SystemError) {
-        if request.node == .root { return try reply.write(extendedAttributes: .sharesRoot, valid: 1) }
+        if try isSynthetic(request.node) { return try reply.write(extendedAttributes: .synthetic, valid: 1) }
         let target = try target(request.node)
         try reply.write(extendedAttributes: target.inode.descriptor.metadata(), valid: target.share.cache.validity)
     }
@@ -47,10 +47,12 @@ extension RequestWorker {
     /// The guest's kernel checks permissions itself (default_permissions) and hardly asks.
     func access(_ request: inout Request) throws(SystemError) {
         let mask: UInt32 = try request.read()
-        guard mask & UInt32(W_OK) == 0 || request.node != .root else { throw SystemError("access", .readOnlyFileSystem) }
-        if request.node == .root { return }
+        if try isSynthetic(request.node) {
+            guard mask & UInt32(W_OK) == 0 else { throw SystemError("access", .readOnlyFileSystem) }
+            return
+        }
         let target = try target(request.node)
-        if mask & UInt32(W_OK) != 0 { try target.share.checkWritable() }
+        if mask & UInt32(W_OK) != 0 { try target.share.checkWritable(target.inode) }
         let metadata = try target.inode.descriptor.metadata()
         guard request.user != 0 else { return }
         let shift: UInt32 = metadata.user == request.user ? 6 : metadata.group == request.group ? 3 : 0
@@ -58,7 +60,7 @@ extension RequestWorker {
     }
 
     func fileSystemStatistics(_ request: inout Request, _ reply: inout Reply) throws(SystemError) {
-        if request.node == .root {
+        if try isSynthetic(request.node) {
             try reply.zeroes(40)
             for value: UInt32 in [4096, 255, 4096] { try reply.write(value) }
             return try reply.zeroes(28)
@@ -107,8 +109,8 @@ private struct AttributeRequest {
 }
 
 extension FileMetadata {
-    /// The synthetic directory that holds the shares.
-    static var sharesRoot: FileMetadata {
+    /// A directory that is nowhere but here.
+    static var synthetic: FileMetadata {
         var metadata = FileMetadata()
         metadata.inode = 1
         metadata.mode = FileKind.directory.rawValue | 0o555

@@ -3,7 +3,7 @@ import Linux
 
 extension RequestWorker {
     func openDirectory(_ request: inout Request, _ reply: inout Reply) throws(SystemError) {
-        if request.node == .root { return try reply.write(Opened(handle: 0, flags: 0)) }
+        if try isSynthetic(request.node) { return try reply.write(Opened(handle: 0, flags: 0)) }
         let target = try target(request.node)
         guard target.inode.kind == .directory else { throw SystemError("opendir", .notDirectory) }
         try target.share.checkRoomForFile()
@@ -14,18 +14,18 @@ extension RequestWorker {
     }
 
     func releaseDirectory(_ request: inout Request) throws(SystemError) {
-        if request.node == .root { return }
+        if try isSynthetic(request.node) { return }
         _ = try server.shares.share(request.node.share).close(request.read())
     }
 
     func synchronizeDirectory(_ request: inout Request) throws(SystemError) {
-        if request.node != .root { try synchronize(&request) }
+        if try !isSynthetic(request.node) { try synchronize(&request) }
     }
 
     /// Of the whole file system a share is on, or of all shares'.
     func synchronizeFileSystem(_ request: inout Request) throws(SystemError) {
         let shares = request.node == .root ? server.shares.all : [try server.shares.share(request.node.share)]
-        for share in shares where !share.readOnly {
+        for share in shares where !share.readOnly || share.exceptSubmounts {
             try server.numbers.reopen(share.root.descriptor, O_RDONLY).synchronizeFileSystem()
         }
     }
@@ -37,6 +37,8 @@ extension RequestWorker {
         let offset = try request.offset()
         var writer = EntryWriter(plus: plus, room: min(Int(try request.read(UInt32.self)), reply.remaining))
         if request.node == .root { return try readRoot(from: offset, &writer, &reply) }
+        // Its entry has no name until it is asked for.
+        if try isSynthetic(request.node) { return }
         let (share, file) = try file(request.node, handle)
         guard file.inode.kind == .directory else { throw SystemError("readdir", .notDirectory) }
         let directory = Target(share: share, inode: file.inode)

@@ -20,7 +20,7 @@ extension RequestWorker {
     func getExtendedAttribute(_ request: inout Request, _ reply: inout Reply) throws(SystemError) {
         let size: UInt32 = try request.read()
         try request.skip(4)
-        if request.node == .root { throw SystemError("extended attribute", .notSupported) }
+        if try isSynthetic(request.node) { throw SystemError("extended attribute", .notSupported) }
         let target = try target(request.node)
         let name = try name(&request)
         makeRoom()
@@ -30,7 +30,7 @@ extension RequestWorker {
 
     func listExtendedAttributes(_ request: inout Request, _ reply: inout Reply) throws(SystemError) {
         let size: UInt32 = try request.read()
-        if request.node == .root { return try answer([], size, &reply) }
+        if try isSynthetic(request.node) { return try answer([], size, &reply) }
         let target = try target(request.node)
         makeRoom()
         let count = try target.inode.descriptor.attributeNames(into: &attribute)

@@ -27,7 +27,7 @@ extension RequestWorker {
         // Opening a FIFO would block, a device do who knows what. The guest opens its own.
         default: throw SystemError("open: not a regular file", .notPermitted)
         }
-        try checkAccess(target.share, flags)
+        try checkAccess(target, flags)
         try target.share.checkRoomForFile()
         context.dropSetID(killPrivileges)
         let descriptor = try server.numbers.reopen(target.inode.descriptor, flags & Self.openFlags)
@@ -43,9 +43,9 @@ extension RequestWorker {
         return Opened(handle: try share.insert(file), flags: flags)
     }
 
-    private func checkAccess(_ share: Share, _ flags: Int32) throws(SystemError) {
+    private func checkAccess(_ target: Target, _ flags: Int32) throws(SystemError) {
         guard flags & O_ACCMODE != O_ACCMODE else { throw SystemError("open", .invalidArgument) }
-        if flags & O_ACCMODE != O_RDONLY || flags & O_TRUNC != 0 { try share.checkWritable() }
+        if flags & O_ACCMODE != O_RDONLY || flags & O_TRUNC != 0 { try target.share.checkWritable(target.inode) }
     }
 
     func read(_ request: inout Request, _ reply: inout Reply) throws(SystemError) {

@@ -3,7 +3,8 @@ import Linux
 extension RequestWorker {
     func lookUp(_ request: inout Request, _ reply: inout Reply) throws(SystemError) {
         let name = try request.name()
-        if request.node == .root { return try reply.write(entry(server.shares.share(named: name))) }
+        if request.node == .root { return try reply.write(rootEntry(name)) }
+        if let share = request.node.heldShare { return try reply.write(entry(server.shares.share(share), isHeld: true)) }
         let parent = try target(request.node)
         do {
             try reply.write(find(name, in: parent))
@@ -35,13 +36,25 @@ extension RequestWorker {
             flags: isSubmount ? AttributeFlags.submount : parent.share.mappingFlags(metadata))
     }
 
-    /// A share as an entry of the root. Its name may be gone or name another share at any time, so the guest
+    /// An entry of the root: a share, or its holder.
+    private func rootEntry(_ name: FileName) throws(SystemError) -> Entry {
+        let bytes = name.string.bytes
+        guard bytes.last == ShareTable.holderSuffix, let held = FileName(bytes.dropLast()) else { return try entry(server.shares.share(named: name)) }
+        let share = try server.shares.share(named: held)
+        // What is in a file system of its own is: a directory.
+        return Entry(
+            node: NodeID(holderOf: share.number), metadata: .synthetic, entryValid: 0, attributesValid: 1,
+            flags: try share.root.kind == .directory ? AttributeFlags.submount : 0)
+    }
+
+    /// A share as an entry of the root or its holder. Its name may be gone or name another share at any time, so the guest
     /// asks whenever it walks there; containers get at shares by bind mounts, which do not.
-    func entry(_ share: Share) throws(SystemError) -> Entry {
+    func entry(_ share: Share, isHeld: Bool = false) throws(SystemError) -> Entry {
         let root = try share.root
         let metadata = try root.descriptor.metadata()
+        let isSubmount = root.kind == .directory && !isHeld
         return Entry(
             node: share.node(root), metadata: metadata, entryValid: 0, attributesValid: share.cache.validity,
-            flags: root.kind == .directory ? AttributeFlags.submount : share.mappingFlags(metadata))
+            flags: isSubmount ? AttributeFlags.submount : share.mappingFlags(metadata))
     }
 }

@@ -19,7 +19,7 @@ extension RequestWorker {
         let target = try target(request.node)
         guard target.inode.kind == .regular else { throw SystemError("map: not a regular file", .invalidArgument) }
         let isWritable = flags & Self.isWritable != 0
-        if isWritable { try target.share.checkWritable() }
+        if isWritable { try target.share.checkWritable(target.inode) }
         let file = try server.numbers.reopen(target.inode.descriptor, isWritable ? O_RDWR : O_RDONLY)
         try target.share.show(file, of: target.inode, from: offset, count: Int(count), at: Int(position), isWritable: isWritable)
     }

@@ -17,6 +17,12 @@ struct NodeID: Equatable, Sendable {
     ///   - inode: from 1 (the share's root), below ``inodeLimit``.
     init(share: UInt32, inode: UInt64) { rawValue = UInt64(share) << Self.inodeBits | inode }
 
+    /// The directory above a share's root (``ShareTable/holderSuffix``).
+    init(holderOf share: UInt32) { self.init(share: share, inode: 0) }
+
+    /// The share whose holder this is.
+    var heldShare: UInt32? { share > 0 && inode == 0 ? share : nil }
+
     /// 0 for the root.
     var share: UInt32 { UInt32(truncatingIfNeeded: rawValue >> Self.inodeBits) }
     var inode: UInt64 { rawValue & (Self.inodeLimit - 1) }

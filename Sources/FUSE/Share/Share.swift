@@ -28,10 +28,13 @@ final class Share: Sendable {
     let number: UInt32
     let name: FileName
     let readOnly: Bool
+    /// What is mounted below the root can be changed all the same.
+    let exceptSubmounts: Bool
     let cache: CachePolicy
     /// The root's file system is elsewhere, and may tell of errors only when a file is closed.
     let isRemote: Bool
     let rootDevice: UInt64
+    private let rootMount: UInt64
     let mayMap: Bool
 
     private struct Tables {
@@ -47,8 +50,8 @@ final class Share: Sendable {
     ///   - root: a directory or regular file, opened in any way.
     ///   - window: where its files may be mapped.
     init(
-        number: UInt32, name: FileName, root: Descriptor, readOnly: Bool, cache: CachePolicy, window: MappingWindow?, limits: ShareLimits,
-        budget: DescriptorBudget
+        number: UInt32, name: FileName, root: Descriptor, readOnly: Bool, exceptSubmounts: Bool, cache: CachePolicy, window: MappingWindow?,
+        limits: ShareLimits, budget: DescriptorBudget
     ) throws(SystemError) {
         let metadata = try root.metadata()
         guard let kind = metadata.kind, kind == .directory || kind == .regular else {
@@ -57,9 +60,11 @@ final class Share: Sendable {
         self.number = number
         self.name = name
         self.readOnly = readOnly
+        self.exceptSubmounts = exceptSubmounts
         self.cache = cache
         isRemote = Self.remoteTypes.contains(try root.room().type)
         rootDevice = metadata.device
+        rootMount = metadata.mount
         var inodes = InodeTable(limit: limits.inodes, budget: budget)
         _ = try inodes.enter(InodeKey(metadata), kind, root)
         tables = Mutex(
@@ -102,6 +107,12 @@ final class Share: Sendable {
         return try tables.withLock { tables throws(SystemError) -> Inode in
             try tables.inodes.enter(InodeKey(metadata), kind, descriptor)
         }
+    }
+
+    /// - Throws: `EROFS`.
+    func checkWritable(_ inode: Inode) throws(SystemError) {
+        guard readOnly, !exceptSubmounts || inode.key.mount == rootMount else { return }
+        throw SystemError("read-only share", .readOnlyFileSystem)
     }
 
     func forget(_ number: UInt64, _ count: UInt64) {

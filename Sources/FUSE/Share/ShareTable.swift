@@ -14,6 +14,11 @@ public final class ShareTable: Sendable {
     /// Where the guest sees files in place; nil: nowhere.
     public let window: MappingWindow?
 
+    /// A share can be reached in two ways. As `NAME` its root is a file system's, so the mounts of the guest say nothing of where it came from. As
+    /// `NAME@/ANYTHING` it is in a directory, which has it by whatever name it is asked for, and mounts say `/ANYTHING` (the fourth field of
+    /// mountinfo), as those of the host do of a bind mount's source.
+    static let holderSuffix = UInt8(ascii: "@")
+
     /// - Parameters:
     ///   - limits: of each share.
     ///   - descriptors: of all together; by default what this process may open, which is raised to all it can get.
@@ -26,19 +31,24 @@ public final class ShareTable: Sendable {
 
     /// Shows the guest `root`, a directory or a regular file, as `name`.
     ///
-    /// - Parameter isMapped: its larger files are seen in the window. A guest that touches a page its file has lost is ended by
-    ///   that, so only for what nobody else truncates.
+    /// - Parameters:
+    ///   - readOnly: nothing can be changed.
+    ///   - exceptSubmounts: but on mounts below the root's.
+    ///   - isMapped: its larger files are seen in the window. A guest that touches a page its file has lost is ended by
+    ///     that, so only for what nobody else truncates.
     /// - Throws: `EEXIST` for a name in use, `EINVAL` for what is no name or neither file nor directory.
-    public func add(_ name: String, root: Descriptor, readOnly: Bool, cache: CachePolicy = .auto, isMapped: Bool = false) throws {
-        guard let fileName = FileName(name) else { throw SystemError("share \(name): not a name", .invalidArgument) }
+    public func add(
+        _ name: String, root: Descriptor, readOnly: Bool, exceptSubmounts: Bool = false, cache: CachePolicy = .auto, isMapped: Bool = false
+    ) throws {
+        guard let fileName = FileName(name), name.utf8.last != Self.holderSuffix else { throw SystemError("share \(name): not a name", .invalidArgument) }
         try state.withLock { state throws(SystemError) in
             guard !state.shares.values.contains(where: { $0.name == fileName }) else {
                 throw SystemError("share \(name): is there already", .fileExists)
             }
             guard state.nextNumber < NodeID.shareLimit else { throw SystemError("share \(name): too many", .noSpace) }
             state.shares[state.nextNumber] = try Share(
-                number: state.nextNumber, name: fileName, root: root, readOnly: readOnly, cache: cache, window: isMapped ? window : nil,
-                limits: limits, budget: budget)
+                number: state.nextNumber, name: fileName, root: root, readOnly: readOnly, exceptSubmounts: exceptSubmounts, cache: cache,
+                window: isMapped ? window : nil, limits: limits, budget: budget)
             state.nextNumber += 1
         }
     }
@@ -71,8 +81,8 @@ public final class ShareTable: Sendable {
     /// A share of the same root and manner under another number, with nothing held of it but what `fill` puts there.
     func make(_ number: UInt32, like share: Share, _ fill: (Share) throws -> Void) throws -> Share {
         let made = try Share(
-            number: number, name: share.name, root: share.root.descriptor, readOnly: share.readOnly, cache: share.cache,
-            window: share.mayMap ? window : nil, limits: limits, budget: budget)
+            number: number, name: share.name, root: share.root.descriptor, readOnly: share.readOnly, exceptSubmounts: share.exceptSubmounts,
+            cache: share.cache, window: share.mayMap ? window : nil, limits: limits, budget: budget)
         try fill(made)
         return made
     }

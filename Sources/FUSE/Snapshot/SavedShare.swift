@@ -54,6 +54,7 @@ struct SavedShare: Equatable, Sendable {
     let number: UInt32
     let name: [UInt8]
     let readOnly: Bool
+    let exceptSubmounts: Bool
     let cache: CachePolicy
     let isMapped: Bool
     let nextNode: UInt64
@@ -77,6 +78,7 @@ extension SavedShare {
         writer.write(number)
         writer.write(name)
         writer.write(readOnly)
+        writer.write(exceptSubmounts)
         writer.write(cache == .always)
         writer.write(isMapped)
         writer.write(nextNode)
@@ -99,6 +101,7 @@ extension SavedShare {
         number = try reader.read()
         name = try reader.readBytes(limit: Limit.name)
         readOnly = try reader.readBool()
+        exceptSubmounts = try reader.readBool()
         cache = try reader.readBool() ? .always : .auto
         isMapped = try reader.readBool()
         nextNode = try reader.read()

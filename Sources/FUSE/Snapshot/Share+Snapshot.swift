@@ -29,8 +29,8 @@ extension Share {
             SavedShare.OpenFile(handle: $0.handle, node: $0.file.inode.number, flags: try $0.file.descriptor.openFlags())
         }
         return SavedShare(
-            number: number, name: name.string.bytes, readOnly: readOnly, cache: cache, isMapped: mayMap, nextNode: held.nextNode, nodes: nodes,
-            files: files, mapped: held.mapped.filter { known.contains($0.node) })
+            number: number, name: name.string.bytes, readOnly: readOnly, exceptSubmounts: exceptSubmounts, cache: cache, isMapped: mayMap,
+            nextNode: held.nextNode, nodes: nodes, files: files, mapped: held.mapped.filter { known.contains($0.node) })
     }
 
     private static let deletedSuffix = Array(" (deleted)".utf8)
@@ -52,7 +52,9 @@ extension Share {
 
     /// Gives a share that has nothing but its root what a client holds.
     func restore(_ saved: SavedShare, _ numbers: DescriptorNumbers) throws {
-        guard readOnly == saved.readOnly, cache == saved.cache, mayMap == saved.isMapped else { throw SnapshotError("\(title) is given in another way") }
+        guard readOnly == saved.readOnly, exceptSubmounts == saved.exceptSubmounts, cache == saved.cache, mayMap == saved.isMapped else {
+            throw SnapshotError("\(title) is given in another way")
+        }
         guard (InodeTable.rootNumber + 1...NodeID.inodeLimit).contains(saved.nextNode) else { throw SnapshotError("\(title): numbers of files") }
         let rootDescriptor = try root.descriptor
         for node in saved.nodes {
@@ -70,11 +72,13 @@ extension Share {
         }
         for piece in saved.mapped {
             let inode = try inode(piece.node)
-            guard inode.kind == .regular, !piece.isWritable || !readOnly else { throw SnapshotError("\(title): what is mapped") }
+            guard inode.kind == .regular, !piece.isWritable || isWritable(inode) else { throw SnapshotError("\(title): what is mapped") }
             let file = try numbers.reopen(inode.descriptor, piece.isWritable ? O_RDWR : O_RDONLY)
             try show(file, of: inode, from: piece.offset, count: piece.count, at: piece.position, isWritable: piece.isWritable)
         }
     }
+
+    private func isWritable(_ inode: Inode) -> Bool { (try? checkWritable(inode)) != nil }
 
     private static func text(_ node: SavedShare.Node) -> String { "/" + String(decoding: node.path, as: UTF8.self) }
 
@@ -100,7 +104,7 @@ extension Share {
         default: throw SnapshotError("\(title): an open file that is none")
         }
         let isWritable = flags & O_ACCMODE != O_RDONLY
-        guard flags & O_ACCMODE != O_ACCMODE, !isWritable || !readOnly else { throw SnapshotError("\(title): how a file is open") }
+        guard flags & O_ACCMODE != O_ACCMODE, !isWritable || self.isWritable(inode) else { throw SnapshotError("\(title): how a file is open") }
         let kept = flags & Self.keptFlags
         let file = OpenFile(inode, try numbers.reopen(inode.descriptor, kept & ~O_APPEND), isWritable: isWritable)
         try file.setAppending(kept & O_APPEND != 0)

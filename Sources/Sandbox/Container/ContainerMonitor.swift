@@ -128,7 +128,8 @@ public final class ContainerMonitor {
         machineOf = shared?.record.id
         let plan = try Plan(
             bundle, rootfs: rootfs, cpus: launch.cpus, memory: launch.memory, softwareKVM: launch.machine.softwareKVM ?? false,
-            prefix: shared == nil ? "" : "\(launch.id)-", kind: SourceKind.of)
+            prefix: shared == nil ? "" : "\(launch.id)-", kind: SourceKind.of,
+            submounts: Submounts.writable)
         let terminal = bundle.spec.process?.terminal ?? false
         try checkConsole(terminal)
         let pool = shared == nil ? MachinePool(for: launch, plan.size, in: root, build: build) : nil

@@ -3,7 +3,7 @@ public import OCI
 
 /// What a sandbox needs for one container: the machine's size, the host's files it may see, and the spec as the guest reads it.
 ///
-/// Pure: nothing on the host is changed, and only ``SourceKind``s are asked for.
+/// Pure: nothing on the host is changed, and only ``SourceKind``s and mounts are asked for.
 public struct Plan: Sendable, Equatable {
     /// A directory or file of the host that appears in the guest as `/run/microvm/shares/NAME`.
     public struct Share: Sendable, Equatable, Codable {
@@ -11,13 +11,15 @@ public struct Plan: Sendable, Equatable {
         /// Absolute, on the host.
         public let path: String
         public let readOnly: Bool
+        /// What is mounted below it can be changed all the same.
+        public var exceptSubmounts = false
         /// The spec's field that asks for it.
         public let field: String
 
         /// As the VMM is told (CachePolicy of its file server). Only a root file system's files may be mapped: others are truncated on the host now and then,
         /// which would end the guest.
         func mode(_ cache: ShareCache) -> [String] {
-            (readOnly ? ["ro"] : ["rw"]) + [cache.rawValue] + (field == Plan.rootField ? ["mapped"] : [])
+            [readOnly ? exceptSubmounts ? "ro-root" : "ro" : "rw", cache.rawValue] + (field == Plan.rootField ? ["mapped"] : [])
         }
     }
 
@@ -39,8 +41,10 @@ public struct Plan: Sendable, Equatable {
     ///   - softwareKVM: KVM interprets the guest kernel.
     ///   - prefix: tells its shares from those of others in the machine.
     ///   - kind: what the source of a bind mount is.
+    ///   - submounts: what is mounted below it and can be written to, as paths below it.
     public init(
-        _ bundle: Bundle, rootfs: String, cpus: Int?, memory: Int?, softwareKVM: Bool, prefix: String = "", kind: (String) throws(SandboxError) -> SourceKind
+        _ bundle: Bundle, rootfs: String, cpus: Int?, memory: Int?, softwareKVM: Bool, prefix: String = "", kind: (String) throws(SandboxError) -> SourceKind,
+        submounts: (String) -> [String]
     ) throws(SandboxError) {
         let spec = bundle.spec
         self.prefix = prefix
@@ -51,13 +55,13 @@ public struct Plan: Sendable, Equatable {
         guestSpec.root = Root(path: Self.guestPath(prefix + Self.rootShare), readonly: readOnly)
         guestSpec.mounts = []
         for (index, mount) in spec.mounts.enumerated() {
-            try add(mount, at: index, bundle: bundle.path, kind: kind)
+            try add(mount, at: index, bundle: bundle.path, kind: kind, submounts: submounts)
         }
         removeHostParts()
     }
 
     private mutating func add(
-        _ mount: Mount, at index: Int, bundle: String, kind: (String) throws(SandboxError) -> SourceKind
+        _ mount: Mount, at index: Int, bundle: String, kind: (String) throws(SandboxError) -> SourceKind, submounts: (String) -> [String]
     ) throws(SandboxError) {
         guard mount.isBind else { return guestSpec.mounts.append(mount) }
         let field = "mounts[\(index)].source"
@@ -69,11 +73,17 @@ public struct Plan: Sendable, Equatable {
             // Engines share one tmpfs of the host among a pod's containers; memory cannot be mapped across machines.
             guestSpec.mounts.append(Self.sharedMemory(mount, found))
         case .directory, .hostMemory, .file:
-            let share = share(source, readOnly: mount.isReadOnly, at: index)
+            let writable = found != .file && mount.isReadOnlyAtRoot ? submounts(source) : []
+            let share = share(source, readOnly: mount.isReadOnly, exceptSubmounts: !writable.isEmpty, at: index)
             var guestMount = mount
-            guestMount.source = Self.guestPath(share.name)
+            guestMount.source = Self.guestPath(share.name, of: source)
             if found == .file { files.insert(guestMount.source) }
             guestSpec.mounts.append(guestMount)
+            // The guest's kernel mounts them where it meets them, like what they are met in: read-only.
+            for path in writable {
+                guestSpec.mounts.append(
+                    Mount(destination: "\(mount.destination)/\(path)", type: "bind", source: "\(guestMount.source)/\(path)", options: ["bind"]))
+            }
         case .characterDevice(let major, let minor):
             guard SourceKind.memoryDevices.contains([major, minor]) else {
                 throw SandboxError(.badInput, "\(field): \(source) is a device of the host, which a virtual machine does not have")
@@ -88,9 +98,9 @@ public struct Plan: Sendable, Equatable {
     }
 
     /// The share of a bind mount's source: one for all mounts of it, in which a file is one file.
-    private mutating func share(_ source: String, readOnly: Bool, at index: Int) -> Share {
-        if let known = shares.first(where: { $0.path == source && $0.readOnly == readOnly && $0.field != Self.rootField }) { return known }
-        let share = Share(name: "\(prefix)mount\(index)", path: source, readOnly: readOnly, field: "mounts[\(index)].source")
+    private mutating func share(_ source: String, readOnly: Bool, exceptSubmounts: Bool, at index: Int) -> Share {
+        let share = Share(name: "\(prefix)mount\(index)", path: source, readOnly: readOnly, exceptSubmounts: exceptSubmounts, field: "mounts[\(index)].source")
+        if let known = shares.first(where: { $0.mode(.auto) == share.mode(.auto) && $0.path == source && $0.field != Self.rootField }) { return known }
         shares.append(share)
         return share
     }
@@ -121,8 +131,12 @@ public struct Plan: Sendable, Equatable {
         return Mount(destination: mount.destination, type: "tmpfs", source: "shm", options: options)
     }
 
-    private static func guestPath(_ share: String) -> String {
-        "\(AgentAddress.sharesDirectory)/\(share)"
+    private static func guestPath(_ share: String) -> String { "\(AgentAddress.sharesDirectory)/\(share)" }
+
+    /// Of a bind mount's source: with its name, which programs read in mountinfo (FUSE's ShareTable has it under any name in `NAME@`).
+    private static func guestPath(_ share: String, of source: String) -> String {
+        guard let name = source.split(separator: "/").last, name != ".", name != ".." else { return guestPath(share) }
+        return "\(guestPath(share))@/\(name)"
     }
 }
 
@@ -132,6 +146,9 @@ extension Mount {
 
     /// Whether everything below is; the last of contradictory options counts.
     var isReadOnly: Bool { options.last { ["ro", "rw", "rro", "rrw"].contains($0) }.map { $0.hasSuffix("ro") } ?? false }
+
+    /// Whether what is mounted below is not (runc, and mount(8) by default).
+    var isReadOnlyAtRoot: Bool { isReadOnly && options.contains("rbind") && !options.contains("rro") }
 }
 
 extension LinuxResources {
