@@ -22,6 +22,10 @@ public final class ChildProcess {
         public var diesWithParent = false
         /// `CLONE_NEW*`: namespaces it is born in.
         public var namespaces: Int32 = 0
+        /// A process, by pidfd, whose namespaces it joins, and which: `CLONE_NEW*`. In a user namespace it is root.
+        public var joined: (process: Descriptor, namespaces: Int32)?
+        /// Where it starts, in its namespaces; nil: where this process is.
+        public var directory: String?
         /// Its parent is this process's own, which reaps it; see ``ProgramProcess/Options/isSibling``.
         public var isSibling = false
 
@@ -94,10 +98,29 @@ public final class ChildProcess {
         return end
     }
 
+    private static func enter(_ options: Options, _ program: inout SystemCallProgram) {
+        let process = SystemCallProgram.Argument.literal(options.joined?.process.raw ?? -1)
+        let namespaces = options.joined?.namespaces ?? 0
+        program.stage("join namespaces")
+        if namespaces & CLONE_NEWNS != 0 { program.call(SYS_setns, process, .literal(CLONE_NEWNS)) }
+        // As one of another user namespace it may have no right to.
+        if let directory = options.directory {
+            program.stage("enter \(directory)")
+            program.call(SYS_chdir, program.text(directory))
+        }
+        program.stage("join namespaces")
+        if namespaces & ~CLONE_NEWNS != 0 { program.call(SYS_setns, process, .literal(namespaces & ~CLONE_NEWNS)) }
+        if namespaces & CLONE_NEWUSER != 0 {
+            program.call(SYS_setresgid, 0, 0, 0)
+            program.call(SYS_setresuid, 0, 0, 0)
+        }
+    }
+
     private static func program(
         _ path: String, _ arguments: [String], _ streams: [Descriptor], _ options: Options
     ) -> SystemCallProgram {
         var program = SystemCallProgram()
+        enter(options, &program)
         program.stage("start \(path)")
         program.call(SYS_setsid)
         if options.diesWithParent { program.call(SYS_prctl, .literal(PR_SET_PDEATHSIG), .literal(SIGKILL)) }

@@ -50,6 +50,11 @@ public func sendSignal(_ signal: Int32, to pid: Int32) throws(SystemError) {
     try check(kill(pid, signal), "send signal \(signal) to process \(pid)")
 }
 
+/// What a signal means, as runc says it: "bad system call".
+public func signalText(_ signal: Int32) -> String {
+    unsafe clinux_signal_text(signal).map { unsafe String(cString: $0).lowercased() } ?? "signal \(signal)"
+}
+
 /// This process's effective user id.
 public func effectiveUserID() -> UInt32 { geteuid() }
 public func effectiveGroupID() -> UInt32 { getegid() }

@@ -329,6 +329,26 @@ extension RealContainers {
             expectStatus(.deadlineExceeded) { _ = try machine.create("hooked", spec) }
         }
 
+        @Test("a seccomp filter holds for startContainer hooks, not for createContainer hooks; the message says what ended one")
+        func filteredHook() throws {
+            var spec = machine.spec("true")
+            var seccomp = LinuxSeccomp(defaultAction: .allow)
+            seccomp.syscalls = [LinuxSyscall(names: ["mkdir", "mkdirat"], action: .kill)]
+            spec.linux?.seccomp = seccomp
+            spec.hooks = Hooks()
+            spec.hooks?.createContainer = [Hook(path: "/bin/mkdir", args: ["mkdir", machine.root + "/made"])]
+            spec.hooks?.startContainer = [Hook(path: "/bin/mkdir", args: ["mkdir", "/tmp/made"])]
+            _ = try machine.create("filtered", spec)
+            do {
+                try machine.start("filtered")
+                Issue.record("started")
+            } catch let status as Status {
+                #expect(status.message.contains("error running hook hooks.startContainer[0] /bin/mkdir: bad system call"))
+            }
+            _ = try machine.wait("filtered")
+            try machine.delete("filtered")
+        }
+
         @Test("a program that is not there, or not to be executed, is told apart")
         func programs() throws {
             expectStatus(.notFound) { _ = try machine.create("x", machine.spec("/nowhere", "x")) }

@@ -38,6 +38,26 @@ struct ChildProcessTests {
         #expect(Set(open) == [0, 1, 2, kept.raw])
     }
 
+    @Test("a child joins namespaces of another process and starts in a directory there", .enabled(if: geteuid() == 0))
+    func namespaces() throws {
+        let (reading, writing) = try Descriptor.pipe()
+        let namespaces = NamespaceFlag.uts | NamespaceFlag.mount
+        let other = try shell("echo elsewhere >/proc/sys/kernel/hostname; mount --make-rprivate /; mount -t tmpfs none /mnt; mkdir /mnt/here; echo ready; sleep 1000") {
+            $0.environment = ["PATH=/bin:/usr/bin"]
+            $0.namespaces = namespaces
+            $0.standardOutput = writing
+        }
+        #expect(try reading.read(upTo: 100) == Array("ready\n".utf8))
+        let child = try shell("read name </proc/sys/kernel/hostname; echo $name $PWD") {
+            $0.standardOutput = writing
+            $0.joined = (other.pidfd, namespaces)
+            $0.directory = "/mnt/here"
+        }
+        #expect(child.reap() == .exited(0))
+        #expect(try reading.read(upTo: 100) == Array("elsewhere /mnt/here\n".utf8))
+        #expect(throws: SystemError("enter /nowhere", .noSuchFileOrDirectory)) { try shell("true") { $0.directory = "/nowhere" } }
+    }
+
     @Test("a program that cannot be executed is an error, not a child")
     func missing() throws {
         #expect(throws: SystemError("start /nowhere", .noSuchFileOrDirectory)) { try ChildProcess("/nowhere", [], .init()) }

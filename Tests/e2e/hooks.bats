@@ -26,22 +26,42 @@ hook() {
     for kind in prestart createRuntime poststart poststop; do
         hook $kind "jq -r '\"$kind \" + .status + \" \" + .id + \" \" + (.pid > 0 | tostring) + \" \" + .bundle' >>$NOTES"
     done
-    for kind in createContainer startContainer; do hook $kind "echo $kind >>/notes"; done
-    configure "$BUNDLE" '.hooks.createContainer[0] |= (.path = "/run/microvm/shares/rootfs/bin/busybox" | .args[2] = "echo createContainer >>/run/microvm/shares/rootfs/notes")'
+    hook createContainer "echo createContainer of this host >>$NOTES"
+    # Another has its path in the guest.
+    hook createContainer 'echo createContainer >>/run/microvm/shares/rootfs/notes'
+    configure "$BUNDLE" '.hooks.createContainer[1].path = "/run/microvm/shares/rootfs/bin/busybox"'
+    hook startContainer 'echo startContainer >>/notes'
     script_is 'echo program >>/notes; sleep 1000'
     create c
     [ "$(cat "$NOTES")" = "prestart created c true $BUNDLE
 createRuntime creating c true $BUNDLE
+createContainer of this host
 createContainer" ]
     microvm start c
     wait_for 10 grep -q program "$NOTES"
     wait_for 10 grep -q poststart "$NOTES"
     microvm delete --force c
-    [ "$(sed 1,3d "$NOTES" | sort)" = "poststart running c true $BUNDLE
+    [ "$(sed 1,4d "$NOTES" | sort)" = "poststart running c true $BUNDLE
 poststop stopped c false $BUNDLE
 program
 startContainer" ]
-    [ "$(sed -n 4p "$NOTES")" = startContainer ]
+    [ "$(sed -n 5p "$NOTES")" = startContainer ]
+}
+
+@test "what hooks mount in the container's mount namespace on this host is seen in the guest, and not on the host" {
+    echo one >"$BUNDLE/one"
+    echo two >"$BUNDLE/two"
+    touch "$BUNDLE/rootfs/one" "$BUNDLE/rootfs/two"
+    hook createRuntime "nsenter -m -t \$(jq .pid) mount --bind $BUNDLE/one $BUNDLE/rootfs/one"
+    # In the container's namespaces, where its root file system is.
+    hook createContainer "mount --bind $BUNDLE/two two; readlink /proc/self/ns/uts >>$NOTES"
+    hook poststart "readlink /proc/\$(jq .pid)/ns/uts >>$NOTES"
+    script_is 'cat one two'
+    run -0 microvm run "$BUNDLE"
+    [ "$output" = 'one
+two' ]
+    [ "$(uniq "$NOTES" | wc -l)" = 1 ]
+    [ ! -s "$BUNDLE/rootfs/one" ] && [ ! -s "$BUNDLE/rootfs/two" ]
 }
 
 @test "a network interface moved by a prestart hook is in the container's namespace on this host" {
@@ -76,6 +96,14 @@ startContainer" ]
     create c
     run -1 microvm start c
     wait_for 20 is c stopped
+}
+
+@test "startContainer: the container's system call filter holds" {
+    hook startContainer 'mkdir /tmp/x'
+    command_is true
+    configure "$BUNDLE" '.linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW", syscalls: [{names: ["mkdir", "mkdirat"], action: "SCMP_ACT_KILL"}]}'
+    run ! microvm run "$BUNDLE"
+    [[ $output == *'error running hook hooks.startContainer[0] /bin/sh: bad system call'* ]]
 }
 
 @test "poststart: a failure ends the container" {

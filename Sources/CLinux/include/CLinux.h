@@ -30,6 +30,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -91,6 +92,9 @@ static inline int clinux_prctl(int option, unsigned long a, unsigned long b, uns
 }
 
 static inline int clinux_accept(int fd) { return accept4(fd, NULL, NULL, SOCK_CLOEXEC); }
+
+// What a signal means, or NULL.
+static inline const char *clinux_signal_text(int signal) { return sigdescr_np(signal); }
 
 // The kernel keeps the first 15 bytes.
 static inline void clinux_set_thread_name(const char *name) { prctl(PR_SET_NAME, (unsigned long)name, 0, 0, 0); }

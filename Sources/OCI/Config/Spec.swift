@@ -74,6 +74,9 @@ public struct Hook: Codable, Sendable, Equatable {
     /// As `execv`'s argv, the name first.
     @OmitEmpty public var args: [String]
     /// `NAME=value` strings; nil: those of whoever runs the hook, as runc and crun have it.
+
+    /// Whether any runs before the container is made.
+    public var runsBeforeContainer: Bool { !prestart.isEmpty || !createRuntime.isEmpty || !createContainer.isEmpty }
     public var env: [String]?
     /// Seconds, greater than zero.
     public var timeout: Int?

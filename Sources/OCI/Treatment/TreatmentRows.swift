@@ -55,7 +55,7 @@ private let mountRows: [TreatmentTable.Row] = [
 private let hookRows: [TreatmentTable.Row] = [
     .init("hooks.prestart", .host),
     .init("hooks.createRuntime", .host),
-    .init("hooks.createContainer", .guest, "paths are the guest's"),
+    .init("hooks.createContainer", .host, "in the namespaces of the container's process there; in the guest if this host has no such program"),
     .init("hooks.startContainer", .guest, "in the container's namespaces"),
     .init("hooks.poststart", .host),
     .init("hooks.poststop", .host),

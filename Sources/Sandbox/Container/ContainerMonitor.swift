@@ -21,7 +21,7 @@ public final class ContainerMonitor {
     var shares: [Plan.Share] = []
     /// What the guest's agent calls the container; another name than ours where it goes on from a snapshot.
     var guestID: String
-    private var standIn: StandIn?
+    private(set) var standIn: StandIn?
     private var cgroup: ContainerCgroup?
     private var network: SandboxNetwork?
     private var nameServer: NameServerRelay?
@@ -126,7 +126,7 @@ public final class ContainerMonitor {
         begin("plan")
         let shared = SharedMachine.find(bundle.spec.linux, in: root)
         machineOf = shared?.record.id
-        let plan = try Plan(
+        var plan = try Plan(
             bundle, rootfs: rootfs, cpus: launch.cpus, memory: launch.memory, softwareKVM: launch.machine.softwareKVM ?? false,
             prefix: shared == nil ? "" : "\(launch.id)-", kind: SourceKind.of,
             submounts: Submounts.writable)
@@ -148,6 +148,7 @@ public final class ContainerMonitor {
                 plan.isFile(mount) || mount.type == "device"
             }
         }
+        plan.shares = try seenByHooks(plan.shares)
         let machine = try shared.map { try join($0, plan) } ?? machineStarter(directory, pool).start(plan)
         try settle(machine, bundle.spec)
         let guestStreams = try openStreams(machine, terminal)
@@ -156,6 +157,7 @@ public final class ContainerMonitor {
 
         begin("create")
         var spec = plan.guestSpec
+        spec.hooks?.createContainer.removeAll(where: HookRunner.isOfHost)
         if launch.listening > 0 { spec.process?.env += ["LISTEN_FDS=\(launch.listening)", "LISTEN_PID=1"] }
         if let shared, let namespaces = bundle.spec.linux?.namespaces { spec.linux?.namespaces = shared.guestNamespaces(namespaces) }
         if terminal, let size = console?.size { spec.process?.consoleSize = Box(height: UInt32(size.rows), width: UInt32(size.columns)) }
@@ -219,16 +221,6 @@ public final class ContainerMonitor {
         streams.onFirstOutput = { [weak self] in self?.ledger.begin("program") }
         self.streams = streams
         return try streams.open(vsock: machine.vsockPath)
-    }
-
-    func runCreateHooks() throws {
-        guard let record, !hooks.prestart.isEmpty || !hooks.createRuntime.isEmpty else { return }
-        begin("hooks")
-        // What crun tells them, and conformance tests expect; the newer hooks are told what the specification says.
-        var created = record.state
-        created.status = .created
-        try HookRunner().run("prestart", hooks.prestart, created)
-        try HookRunner().run("createRuntime", hooks.createRuntime, record.state)
     }
 
     /// There is a container: its end is waited for, and other commands are heard.

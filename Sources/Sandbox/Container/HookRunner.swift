@@ -9,8 +9,22 @@ public struct HookRunner {
     private static let errorLimit = 1024
 
     private let loop: EventLoop
+    private let place: Place
 
-    public init() throws(SystemError) {
+    /// Where hooks run; by default where this process is.
+    struct Place {
+        /// A process, by pidfd, whose namespaces they join: `CLONE_NEW*`.
+        var joined: (process: Descriptor, namespaces: Int32)?
+        var directory: String?
+    }
+
+    /// Whether a createContainer hook is a program of this host's; others are the guest's.
+    static func isOfHost(_ hook: Hook) -> Bool { isExecutable(hook.path) }
+
+    public init() throws(SystemError) { try self.init(in: Place()) }
+
+    init(in place: Place) throws(SystemError) {
+        self.place = place
         // A loop of its own: nothing else is served while a hook runs.
         loop = try EventLoop()
     }
@@ -20,7 +34,7 @@ public struct HookRunner {
         guard !hooks.isEmpty else { return }
         let text = try JSON.encode(state)
         for (index, hook) in hooks.enumerated() {
-            do { try run(hook, text) } catch { throw SandboxError(.hookFailed, "hooks.\(stage)[\(index)] \(hook.path): \(error)") }
+            do { try run(hook, text) } catch { throw SandboxError(.hookFailed, "error running hook hooks.\(stage)[\(index)] \(hook.path): \(error)") }
         }
     }
 
@@ -30,7 +44,7 @@ public struct HookRunner {
     public func runAll(_ stage: String, _ hooks: [Hook], _ state: State, warn: (String) -> Void) {
         guard !hooks.isEmpty else { return }
         for (index, hook) in hooks.enumerated() {
-            do { try run(hook, JSON.encode(state)) } catch { warn("hooks.\(stage)[\(index)] \(hook.path): \(error)") }
+            do { try run(hook, JSON.encode(state)) } catch { warn("error running hook hooks.\(stage)[\(index)] \(hook.path): \(error)") }
         }
     }
 
@@ -40,6 +54,8 @@ public struct HookRunner {
         options.environment = try hook.env ?? ownEnvironment()
         options.standardInput = try input(state)
         options.standardError = errorsWriting
+        options.joined = place.joined
+        options.directory = place.directory
         let child = try ChildProcess(hook.path, hook.args.isEmpty ? [hook.path] : hook.args, options)
         try finish(child, errors, timeout: hook.timeout ?? Self.defaultTimeout)
     }
@@ -72,7 +88,7 @@ public struct HookRunner {
         switch child.reap() {
         case .exited(0): return
         case .exited(let status): throw SandboxError(.hookFailed, "exit status \(status)\(said.isEmpty ? "" : ": \(said)")")
-        case .signalled(let signal): throw SandboxError(.hookFailed, "ended by signal \(signal)")
+        case .signalled(let signal): throw SandboxError(.hookFailed, signalText(signal))
         case nil: throw SandboxError(.hookFailed, "gone")
         }
     }

@@ -69,6 +69,12 @@ final class StandIn {
         try answer?.get()
     }
 
+    /// Whether what is mounted in its namespace is not this process's.
+    var hasOwnMounts: Bool { namespaces.new.contains(.mount) }
+
+    /// Where what is to run beside it joins it.
+    var joinable: (process: Descriptor, namespaces: Int32) { (child.pidfd, namespaces.flagsToJoin) }
+
     /// Ends it as the container ended.
     func end(_ status: Int32) {
         onEnd = nil

@@ -27,6 +27,9 @@ public struct StandInNamespaces: Codable, Sendable, Equatable {
     /// A process gets these at its birth or never.
     var flagsAtBirth: Int32 { new.contains(.pid) ? NamespaceFlag.pid : 0 }
 
+    /// For processes beside it; it is in the PID namespace itself, they would have their children in it only.
+    var flagsToJoin: Int32 { (joined.map(\.type) + new).filter { $0 != .pid }.reduce(0) { $0 | $1.flag } }
+
     /// Opens the PID namespace to be born in.
     func pidNamespace() throws(SandboxError) -> Descriptor? {
         try joined.first { $0.type == .pid }.map { namespace throws(SandboxError) in try Self.open(namespace) }
@@ -42,6 +45,8 @@ public struct StandInNamespaces: Codable, Sendable, Equatable {
         }
         let flags = new.filter { $0 != .pid }.reduce(0) { $0 | $1.flag }
         if flags != 0 { try enterNew(flags) }
+        // What hooks mount here is not this host's; what is mounted on it later is seen here too.
+        if new.contains(.mount) { try mountFileSystem("", on: "/", source: "", flags: MountFlag.slave | MountFlag.recursive) }
     }
 
     /// Writes the maps of process `pid`'s new user namespace.

@@ -111,7 +111,7 @@ extension ContainerMonitor {
         let directory = try prepare(
             spec, document, bundle: launch.bundle.isEmpty ? snapshot.bundle : launch.bundle, rootfs: snapshot.rootfs, memory: whole, snapshot.shares, in: root)
         let machine = try machineStarter(directory).start(
-            size, snapshot.shares, from: saved, base: snapshot.openParent(), extraMemory: snapshot.extraMemory)
+            size, seenByHooks(snapshot.shares), from: saved, base: snapshot.openParent(), extraMemory: snapshot.extraMemory)
         try settle(machine, spec)
         let streams = try openStreams(machine, terminal)
         try runCreateHooks()

@@ -124,7 +124,7 @@ final class Containers {
     private func runStartHooks(_ container: Container) {
         HookRun.run(
             container.spec.hooks?.startContainer ?? [], "startContainer", in: container.target,
-            pidNamespace: container.has(.pid) ? container.main.pidfd : nil, state: container.ociState(.created), context
+            pidNamespace: container.has(.pid) ? container.main.pidfd : nil, filter: container.filter, state: container.ociState(.created), context
         ) { failure in
             if let failure { return container.launch.fail(failure) }
             container.launch.startTimer(Self.startDeadline)

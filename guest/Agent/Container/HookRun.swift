@@ -8,6 +8,7 @@ final class HookRun {
     private let hooks: [Hook]
     private let name: String
     private let target: ExecProgram.Target
+    private let filter: SeccompFilter?
     private let pidNamespace: Descriptor?
     private let state: Descriptor
     private let context: AgentContext
@@ -15,10 +16,12 @@ final class HookRun {
 
     /// Calls `complete` after the last one, or the first that fails.
     ///
-    /// - Parameter state: what each gets on standard input.
+    /// - Parameters:
+    ///   - filter: of system calls, which holds for them.
+    ///   - state: what each gets on standard input.
     static func run(
-        _ hooks: [Hook], _ name: String, in target: ExecProgram.Target, pidNamespace: Descriptor?, state: OCI.State, _ context: AgentContext,
-        _ complete: @escaping (LaunchFailure?) -> Void
+        _ hooks: [Hook], _ name: String, in target: ExecProgram.Target, pidNamespace: Descriptor?, filter: SeccompFilter? = nil, state: OCI.State,
+        _ context: AgentContext, _ complete: @escaping (LaunchFailure?) -> Void
     ) {
         if hooks.isEmpty { return complete(nil) }
         do {
@@ -26,7 +29,7 @@ final class HookRun {
             // A file, not a pipe: nobody has to feed it.
             let file = try makeMemoryFile("state", count: 0)
             try file.writeAll(text)
-            HookRun(hooks, name, target, pidNamespace, file, context, complete).next(0)
+            HookRun(hooks, name, target, pidNamespace, filter, file, context, complete).next(0)
         } catch {
             complete(LaunchFailure(error, in: name))
         }
@@ -34,13 +37,13 @@ final class HookRun {
 
     private init(
         _ hooks: [Hook], _ name: String, _ target: ExecProgram.Target, _ pidNamespace: Descriptor?,
-        _ state: Descriptor, _ context: AgentContext,
-        _ complete: @escaping (LaunchFailure?) -> Void
+        _ filter: SeccompFilter?, _ state: Descriptor, _ context: AgentContext, _ complete: @escaping (LaunchFailure?) -> Void
     ) {
         self.hooks = hooks
         self.name = name
         self.target = target
         self.pidNamespace = pidNamespace
+        self.filter = filter
         self.state = state
         self.context = context
         self.complete = complete
@@ -49,13 +52,14 @@ final class HookRun {
     private func next(_ index: Int) {
         guard index < hooks.count else { return complete(nil) }
         let hook = hooks[index]
-        let stage = "hooks.\(name)[\(index)] \(hook.path)"
+        // "error running hook": runc's words.
+        let stage = "error running hook hooks.\(name)[\(index)] \(hook.path)"
         do {
             lseek(state.raw, 0, SEEK_SET)
             var program: ExecProgram?
             let process = try context.inPIDNamespace(pidNamespace) { () throws(SystemError) in
                 try ProgramProcess { _ in
-                    let made = ExecProgram(hook: hook, input: self.state.raw, null: self.context.null.raw, in: self.target)
+                    let made = ExecProgram(hook: hook, input: self.state.raw, null: self.context.null.raw, in: self.target, filter: self.filter)
                     program = made
                     return made.program
                 }
@@ -84,7 +88,7 @@ final class HookRun {
             switch end {
             case .exited(0) where failure == nil: self.next(index + 1)
             case .exited(let code): self.complete(failure ?? LaunchFailure(stage, .canceled, detail: "exit status \(code)"))
-            case .signalled(let signal): self.complete(failure ?? LaunchFailure(stage, .canceled, detail: "signal \(signal)"))
+            case .signalled(let signal): self.complete(failure ?? LaunchFailure(stage, .canceled, detail: signalText(signal)))
             }
         }
     }

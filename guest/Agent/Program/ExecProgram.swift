@@ -38,7 +38,9 @@ struct ExecProgram {
     }
 
     /// A hook's program (config.md, POSIX-platform Hooks): the agent's rights, the container's namespaces.
-    init(hook: Hook, input: Int32, null: Int32, in target: Target) {
+    ///
+    /// - Parameter filter: the container's, if it holds for the hook too.
+    init(hook: Hook, input: Int32, null: Int32, in target: Target, filter: SeccompFilter? = nil) {
         registers = ProgramRegisters(&program)
         enter(target)
         program.stage("start \(hook.path)")
@@ -47,6 +49,10 @@ struct ExecProgram {
         for (number, stream) in [input, null, null].enumerated() { program.call(SYS_dup3, .literal(stream), .literal(Int32(number)), 0) }
         program.call(SYS_close_range, 3, -1, .literal(Int32(CLOSE_RANGE_CLOEXEC)))
         program.call(SYS_umask, 0o022)
+        if let filter {
+            program.install(filter)
+            program.stage("start \(hook.path)")
+        }
         let arguments = program.texts(hook.args.isEmpty ? [hook.path] : hook.args)
         program.call(SYS_execve, program.text(hook.path), arguments, program.texts(hook.env ?? []))
     }

@@ -72,7 +72,11 @@ struct ProcessSteps {
             program.stage("wait for start")
             program.stop(at: .created, control: control)
         }
-        if let filter { install(filter, &program) }
+        // The last thing, so that the filter need allow nothing but what the program itself calls, and execve.
+        if let filter {
+            program.install(filter)
+            if keepsAdmin { program.set(capabilities, admin: false) }
+        }
         program.stage(Self.executeStage)
         let arguments = program.texts(process.args)
         program.call(SYS_execve, .register(path), arguments, program.texts(environment))
@@ -155,20 +159,19 @@ struct ProcessSteps {
         return groups.isEmpty ? 0 : program.bytes(groups.flatMap { id in (0..<4).map { UInt8(truncatingIfNeeded: id >> (8 * $0)) } })
     }
 
-    /// The filter is the last thing, so that it need allow nothing but what the program itself calls, and execve.
-    private func install(_ filter: SeccompFilter, _ program: inout SystemCallProgram) {
-        program.stage("seccomp")
-        let code = program.bytes(filter.code)
-        let list = program.structure([.value(UInt64(filter.code.count / 8)), .address(code)])
-        // SECCOMP_SET_MODE_FILTER
-        program.call(SYS_seccomp, 1, .literal(Int32(bitPattern: filter.flags)), list)
-        if keepsAdmin { program.set(capabilities, admin: false) }
-    }
-
     static let executeStage = "execute"
 }
 
 extension SystemCallProgram {
+    /// Takes `CAP_SYS_ADMIN`, or a promise never to gain any capability.
+    mutating func install(_ filter: SeccompFilter) {
+        stage("seccomp")
+        let code = bytes(filter.code)
+        let list = structure([.value(UInt64(filter.code.count / 8)), .address(code)])
+        // SECCOMP_SET_MODE_FILTER
+        call(SYS_seccomp, 1, .literal(Int32(bitPattern: filter.flags)), list)
+    }
+
     /// capset(2) of the calling thread, with `CAP_SYS_ADMIN` kept for a little longer if asked for.
     fileprivate mutating func set(_ capabilities: CapabilitySets, admin: Bool) {
         let extra: UInt64 = admin ? 1 << 21 : 0
