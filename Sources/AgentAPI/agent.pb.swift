@@ -559,6 +559,9 @@ public nonisolated struct ConfigureNetworkRequest: Sendable {
   /// Of the guest's loopback: there the agent answers DNS by asking the host. Empty: nowhere.
   public var nameServer: Data = Data()
 
+  /// In the network namespace of this container, which has one of its own; empty: the machine's.
+  public var containerID: String = String()
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated struct Interface: Sendable {
@@ -1717,7 +1720,7 @@ nonisolated extension RenewRequest: SwiftProtobuf.Message, SwiftProtobuf._Messag
 
 nonisolated extension ConfigureNetworkRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".ConfigureNetworkRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}interfaces\0\u{1}routes\0\u{1}neighbours\0\u{3}name_server\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}interfaces\0\u{1}routes\0\u{1}neighbours\0\u{3}name_server\0\u{3}container_id\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1729,6 +1732,7 @@ nonisolated extension ConfigureNetworkRequest: SwiftProtobuf.Message, SwiftProto
       case 2: try { try decoder.decodeRepeatedMessageField(value: &self.routes) }()
       case 3: try { try decoder.decodeRepeatedMessageField(value: &self.neighbours) }()
       case 4: try { try decoder.decodeSingularBytesField(value: &self.nameServer) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.containerID) }()
       default: break
       }
     }
@@ -1747,6 +1751,9 @@ nonisolated extension ConfigureNetworkRequest: SwiftProtobuf.Message, SwiftProto
     if !self.nameServer.isEmpty {
       try visitor.visitSingularBytesField(value: self.nameServer, fieldNumber: 4)
     }
+    if !self.containerID.isEmpty {
+      try visitor.visitSingularStringField(value: self.containerID, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1755,6 +1762,7 @@ nonisolated extension ConfigureNetworkRequest: SwiftProtobuf.Message, SwiftProto
     if lhs.routes != rhs.routes {return false}
     if lhs.neighbours != rhs.neighbours {return false}
     if lhs.nameServer != rhs.nameServer {return false}
+    if lhs.containerID != rhs.containerID {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -57,6 +57,26 @@ public final class Thread: @unchecked Sendable {
     }
 }
 
+extension Thread {
+    /// Runs `body` on a thread of its own and waits for its end. What it changes of its thread alone, such as the namespaces, goes with it.
+    public static func run<Value: Sendable>(_ name: String, _ body: @escaping @Sendable () throws -> Value) throws -> Value {
+        let outcome = Outcome<Value>()
+        try Thread(name) { outcome.set(Result { try body() }) }.join()
+        return try outcome.get(name)
+    }
+
+    private final class Outcome<Value: Sendable>: Sendable {
+        private let result = Mutex<Result<Value, any Error>?>(nil)
+
+        func set(_ new: Result<Value, any Error>) { result.withLock { $0 = new } }
+
+        func get(_ name: String) throws -> Value {
+            guard let result = result.withLock({ $0 }) else { throw SystemError("thread \(name)", .canceled) }
+            return try result.get()
+        }
+    }
+}
+
 /// Keeps `signal` from the calling thread, and from threads and processes it starts.
 public func blockSignal(_ signal: Int32) {
     var set = sigset_t()

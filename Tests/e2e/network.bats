@@ -72,6 +72,22 @@ serve() {
     [[ $output == *"10.77.$n.9 dev eth0 lladdr 02:00:5e:10:00:99 "*PERMANENT* ]]
 }
 
+@test "a container with a user namespace has the interface in a network namespace that it owns" {
+    local n=$BATS_TEST_NUMBER
+    cable
+    mkdir "$BATS_TEST_TMPDIR/web"
+    echo page >"$BATS_TEST_TMPDIR/web/file"
+    serve "$BATS_TEST_TMPDIR/web"
+    configure "$BUNDLE" '.linux.namespaces += [{type: "user"}] | .linux.uidMappings = [{containerID: 0, hostID: 100000, size: 65536}]
+        | .linux.gidMappings = .linux.uidMappings | .process.capabilities |= map_values(. + ["CAP_NET_ADMIN"])'
+    script_is "ip -o addr show eth0; ip route; wget -q -O - http://10.77.$n.1:8077/file; ip addr add 10.88.0.1/24 dev eth0 && echo own"
+    run -0 --separate-stderr microvm run "$BUNDLE"
+    echo "$output"
+    [[ $output == *"inet 10.77.$n.2/24 brd 10.77.$n.255 scope global eth0"* ]]
+    [[ $output == *"default via 10.77.$n.1 dev eth0"* ]]
+    [[ $output == *page*own ]]
+}
+
 @test "a namespace with a loopback only: so has the container, and it works" {
     script_is 'ls /sys/class/net; ip -o addr show lo; echo hello | nc -l -p 5000 & sleep 0.5; nc 127.0.0.1 5000'
     run -0 --separate-stderr microvm run "$BUNDLE"

@@ -153,7 +153,7 @@ public final class ContainerMonitor {
         try settle(machine, bundle.spec)
         let guestStreams = try openStreams(machine, terminal)
         try runCreateHooks()
-        try connectNetwork(machine)
+        if !hasOwnNetwork { try connectNetwork(machine) }
 
         begin("create")
         var spec = plan.guestSpec
@@ -167,6 +167,7 @@ public final class ContainerMonitor {
             $0.streams = guestStreams
         }
         record?.guestPID = try machine.call(AgentMethods.createContainer, request).pid
+        if hasOwnNetwork { try connectNetwork(machine) }
         try serve(.created, machine, directory)
     }
 
@@ -301,6 +302,9 @@ public final class ContainerMonitor {
         try directory?.write(new)
     }
 
+    /// In the guest the container has a network namespace beside the machine's (``OCI/Spec/hasOwnNetwork``).
+    private var hasOwnNetwork: Bool { Set(spec?.linux?.namespaces.map(\.type) ?? []).isSuperset(of: [.network, .user]) }
+
     /// Gives the guest the interfaces that its namespace on this host has by now, if it has none yet. Engines make them before
     /// the container is created, by hooks while it is, or before it is started.
     func connectNetwork(_ machine: SandboxMachine) throws {
@@ -315,6 +319,7 @@ public final class ContainerMonitor {
         let places = try taps.map { try machine.connect($0) }
         var request = scan.request(places: places)
         if let address = try relayNameServer(network, machine) { request.nameServer = .init(address.bytes) }
+        if hasOwnNetwork { request.containerID = guestID }
         _ = try machine.call(AgentMethods.configureNetwork, request)
     }
 

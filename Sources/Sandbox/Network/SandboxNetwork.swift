@@ -1,6 +1,5 @@
 import Glibc
 import Linux
-import Synchronization
 
 /// The network namespace of a container on this host, and what of it was passed on to the machine.
 final class SandboxNetwork {
@@ -60,28 +59,11 @@ final class SandboxNetwork {
 
     /// Runs `body` on a thread of its own that is in `namespace`: this one stays where it is, whatever happens.
     private static func within<Value: Sendable>(_ namespace: Descriptor, _ body: @escaping @Sendable () throws -> Value) throws -> Value {
-        let outcome = Outcome<Value>()
-        let thread = try Thread("network") {
-            outcome.set(
-                Result {
-                    do throws(SystemError) { try enter(namespace, NamespaceFlag.network) } catch {
-                        throw SandboxError(.noPermission, "linux.namespaces: network: \(error)")
-                    }
-                    return try body()
-                })
-        }
-        thread.join()
-        return try outcome.get()
-    }
-
-    private final class Outcome<Value: Sendable>: Sendable {
-        private let result = Mutex<Result<Value, any Error>?>(nil)
-
-        func set(_ new: Result<Value, any Error>) { result.withLock { $0 = new } }
-
-        func get() throws -> Value {
-            guard let result = result.withLock({ $0 }) else { throw SandboxError(.guest, "network: no answer") }
-            return try result.get()
+        try Thread.run("network") {
+            do throws(SystemError) { try enter(namespace, NamespaceFlag.network) } catch {
+                throw SandboxError(.noPermission, "linux.namespaces: network: \(error)")
+            }
+            return try body()
         }
     }
 }

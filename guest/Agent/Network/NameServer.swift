@@ -15,10 +15,13 @@ final class NameServer {
     private var server: MessageServer?
     private var exchanges: [ObjectIdentifier: MessageExchange] = [:]
 
-    init(at address: IPAddress, on loop: EventLoop) throws(SystemError) {
+    /// - Parameter pid: of a process in the network namespace the address is of; nil: this process's.
+    init(at address: IPAddress, inNamespaceOf pid: Int32? = nil, on loop: EventLoop) throws {
         self.loop = loop
-        datagrams = try .internetSocket(.udp, at: address, port: Self.port)
-        let listener = try Descriptor.internetSocket(.tcp, at: address, port: Self.port)
+        let listener: Descriptor
+        (datagrams, listener) = try inNetworkNamespace(of: pid) {
+            (try Descriptor.internetSocket(.udp, at: address, port: Self.port), try Descriptor.internetSocket(.tcp, at: address, port: Self.port))
+        }
         server = try MessageServer(listener, patience: Self.patience, on: loop) { [weak self] question, answer in
             self?.ask(question, AgentAddress.nameServerStreamPort, answer)
         }

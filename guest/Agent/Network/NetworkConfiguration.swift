@@ -15,8 +15,21 @@ struct NetworkConfiguration {
     }
 
     /// Waits for nothing: devices are there when the host asks.
-    func apply() throws {
+    ///
+    /// - Parameter pid: of a process in the network namespace they are for; nil: this process's.
+    func apply(inNamespaceOf pid: Int32? = nil) throws {
         for interface in request.interfaces { try NetworkDevices.find(place: interface.place) }
+        guard let pid else { return try configure() }
+        // Devices appear here, and lose what they have when they are moved. Those from before a snapshot are there.
+        let socket = try RouteSocket()
+        let wanted = request.interfaces.map { MACAddress($0.ethernetAddress) }
+        for interface in try socket.interfaces() where interface.isEthernet && wanted.contains(interface.address) {
+            try socket.move(interface.index, toNamespaceOf: pid)
+        }
+        try inNetworkNamespace(of: pid) { try configure() }
+    }
+
+    private func configure() throws {
         let socket = try RouteSocket()
         let present = try socket.interfaces()
         let interfaces = try request.interfaces.map { wanted in

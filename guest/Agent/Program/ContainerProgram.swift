@@ -49,17 +49,10 @@ struct ContainerProgram {
         // A mount namespace is had in any case: a container's mounts are no business of the agent's.
         var flags = UInt64(CLONE_NEWNS)
         for namespace in spec.linux?.namespaces ?? [] where namespace.path.isEmpty && namespace.type != .cgroup {
-            if namespace.type == .network, !hasOwnNetwork(spec) { continue }
+            if namespace.type == .network, !spec.hasOwnNetwork { continue }
             flags |= UInt64(UInt32(bitPattern: namespace.type.cloneFlag))
         }
         return flags
-    }
-
-    /// The machine's network stack is the container's: nobody else is in the machine. A user namespace needs one it owns,
-    /// for sysfs and for its capabilities. (A new one costs 0.5 s where KVM interprets the guest kernel.)
-    static func hasOwnNetwork(_ spec: Spec) -> Bool {
-        let namespaces = spec.linux?.namespaces ?? []
-        return namespaces.contains { $0.type == .network && $0.path.isEmpty } && namespaces.contains { $0.type == .user }
     }
 
     func isNew(_ type: LinuxNamespaceType) -> Bool {
@@ -98,7 +91,7 @@ struct ContainerProgram {
         if has(.user) { becomeRoot(&program) }
         // Not by clone3: there the new namespace's root would be the agent's cgroup, not the one the child is born in.
         if isNew(.cgroup) { program.call(SYS_unshare, .literal(CLONE_NEWCGROUP)) }
-        if Self.hasOwnNetwork(spec) {
+        if spec.hasOwnNetwork {
             let socket = program.register()
             program.call(SYS_socket, .literal(AF_INET), .literal(Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)), 0, into: socket)
             program.call(SYS_ioctl, .register(socket), .literal(Int32(SIOCSIFFLAGS)), program.bytes(loopbackUpRequest))
@@ -140,7 +133,7 @@ struct ContainerProgram {
         if !has(.user) { return true }
         let parts = name.split { $0 == "." || $0 == "/" }.map(String.init)
         switch parts.first {
-        case "net": return Self.hasOwnNetwork(spec)
+        case "net": return spec.hasOwnNetwork
         case "kernel":
             let ipc: Set = ["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced", "msg_next_id", "sem_next_id", "shm_next_id"]
             let uts: Set = ["hostname", "domainname"]

@@ -56,12 +56,13 @@ final class MachineService {
     }
 
     func configure(_ request: ConfigureNetworkRequest) throws {
-        try NetworkConfiguration(request).apply()
+        let pid = try request.containerID.isEmpty ? nil : containers.find(request.containerID).main.pid
+        try NetworkConfiguration(request).apply(inNamespaceOf: pid)
         // One of before a snapshot has the address.
         nameServer = nil
         guard !request.nameServer.isEmpty else { return }
         guard let address = IPAddress(request.nameServer), address.isVersion4 else { throw Status(.invalidArgument, "name server: no IPv4 address") }
-        nameServer = try NameServer(at: address, on: containers.context.loop)
+        nameServer = try NameServer(at: address, inNamespaceOf: pid, on: containers.context.loop)
     }
 
     /// Ends every container, writes out what file systems hold back, answers, and switches off if the host does not.
