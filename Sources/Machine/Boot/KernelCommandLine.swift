@@ -33,9 +33,6 @@ enum KernelCommandLine {
         "virtiofs.answer_polls=100",
         // A grace period costs some 6,000 instructions; those that are waited for are over at once (patches/).
         "rcutree.jiffies_till_first_fqs=10", "rcutree.jiffies_till_next_fqs=10",
-        // Accounting each of the kernel's objects to a cgroup is a tenth of a start's instructions. The memory limit of a container is
-        // about its pages there; the machine's own bounds the rest.
-        "cgroup.memory=nokmem",
         // Messages that no console shows are not kept while it boots.
         "lean_log",
     ]
