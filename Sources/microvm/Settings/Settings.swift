@@ -19,14 +19,16 @@ struct Settings: Equatable {
         }
         let own = isRealRoot() ? nil : environment("XDG_CONFIG_HOME") ?? environment("HOME").map { "\($0)/.config" }
         let paths = [own, "/etc"].compactMap { $0.map { "\($0)/microvm/config.toml" } }
-        for path in paths { if let settings = try read(path) { return settings } }
+        // What this user may not look at is not for it: after a change of user HOME is often still another's.
+        for path in paths { if let settings = try read(path, orUnreadable: true) { return settings } }
         return Settings()
     }
 
-    private static func read(_ path: String) throws -> Settings? {
+    /// Nil: there is none, or, where that is no error, none to be read.
+    private static func read(_ path: String, orUnreadable mayBeUnreadable: Bool = false) throws -> Settings? {
         let bytes: [UInt8]
         do throws(SystemError) { bytes = try Descriptor.open(path, O_RDONLY | O_NONBLOCK).readToEnd(limit: limit) } catch {
-            if error.errno == .noSuchFileOrDirectory { return nil }
+            if error.errno == .noSuchFileOrDirectory || mayBeUnreadable && error.errno == .permissionDenied { return nil }
             throw Failure(ExitStatus(of: error), "\(path): \(error.errno)")
         }
         return try Settings(String(decoding: bytes, as: UTF8.self), name: path)
