@@ -170,7 +170,7 @@ final class Creation {
             if !container.has(.pid) { try? container.cgroup.kill() }
             container.change(to: .stopped)
             main.finish(end, memoryKilled: kills > 0)
-            loop.schedule(afterNanoseconds: Self.mountsDelay) { container.releaseMounts() }
+            loop.schedule(afterNanoseconds: Self.mountsDelay) { [weak container] in container?.releaseMounts() }
         }
     }
 
