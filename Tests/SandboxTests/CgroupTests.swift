@@ -16,7 +16,7 @@ struct HostCgroupTests {
             33 30 0:29 /docker/abc /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct
             """
         let cgroups = "4:cpu,cpuacct:/docker/abc/inner\n1:name=systemd:/user.slice\n0::/init.scope\n"
-        let found = CgroupHierarchy.all(mounts: mounts, cgroups: cgroups)
+        let found = CgroupHierarchy.all(mounts: MountEntry.all(mounts), cgroups: cgroups)
         #expect(found == [
             CgroupHierarchy(controllers: [], mountPoint: "/sys/fs/cgroup/unified", own: "/init.scope"),
             CgroupHierarchy(controllers: ["name=systemd"], mountPoint: "/sys/fs/cgroup/systemd", own: "/user.slice"),

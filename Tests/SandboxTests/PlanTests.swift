@@ -81,10 +81,10 @@ struct PlanTests {
             35 22 0:36 / /x rw - tmpfs none rw
             36 22 0:37 / /x/proc rw shared:2 - proc proc rw
             """
-        let found = Submounts.candidates(below: "/x", mounts)
+        let found = Submounts.candidates(below: "/x", MountEntry.all(mounts))
         #expect(found.map(\.path) == ["with space", "deep/er"])
         #expect(found.map(\.mount) == [31, 30])
-        #expect(Submounts.candidates(below: "/", mounts).map(\.path) == ["xy", "x", "x/with space", "x/deep/er"])
+        #expect(Submounts.candidates(below: "/", MountEntry.all(mounts)).map(\.path) == ["xy", "x", "x/with space", "x/deep/er"])
     }
 
     @Test("mounts of this host below a directory, also by a link, are found while they are visible", .enabled(if: effectiveUserID() == 0))
@@ -102,11 +102,11 @@ struct PlanTests {
         mkdir(mounted[1], 0o755)
         try mountFileSystem("tmpfs", on: mounted[1])
         try mountFileSystem("tmpfs", on: mounted[2], flags: MountFlag.readOnly)
-        #expect(Submounts.writable(below: folder) == ["a", "a/b"])
-        #expect(Submounts.writable(below: folder + "-link") == ["a", "a/b"])
+        #expect(Submounts().writable(below: folder) == ["a", "a/b"])
+        #expect(Submounts().writable(below: folder + "-link") == ["a", "a/b"])
         try mountFileSystem("tmpfs", on: mounted[0])
         defer { try? unmountFileSystem(mounted[0]) }
-        #expect(Submounts.writable(below: folder) == ["a"])
+        #expect(Submounts().writable(below: folder) == ["a"])
     }
 
     @Test("the engine's shared memory becomes the guest's own, as large")

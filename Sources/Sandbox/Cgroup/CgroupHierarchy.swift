@@ -12,13 +12,14 @@ struct CgroupHierarchy: Sendable, Equatable {
 
     /// Those of this process's mount namespace.
     static func all() -> [CgroupHierarchy] {
-        all(mounts: contents("/proc/self/mountinfo"), cgroups: contents("/proc/self/cgroup"))
+        let cgroups = (try? Descriptor.open("/proc/self/cgroup", 0).readToEnd(limit: 64 << 10)).map { String(decoding: $0, as: UTF8.self) }
+        return all(mounts: MountEntry.own(), cgroups: cgroups ?? "")
     }
 
     /// - Parameters:
-    ///   - mounts: `/proc/PID/mountinfo` (proc(5)).
+    ///   - mounts: of the namespace.
     ///   - cgroups: `/proc/PID/cgroup`, lines of `number:controllers:path`.
-    static func all(mounts: String, cgroups: String) -> [CgroupHierarchy] {
+    static func all(mounts: [MountEntry], cgroups: String) -> [CgroupHierarchy] {
         var own: [Set<String>: String] = [:]
         for line in cgroups.split(separator: "\n") {
             let parts = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
@@ -26,16 +27,12 @@ struct CgroupHierarchy: Sendable, Equatable {
             own[Set(parts[1].split(separator: ",").map(String.init))] = String(parts[2])
         }
         var found: [CgroupHierarchy] = []
-        for line in mounts.split(separator: "\n") {
-            let parts = line.split(separator: " ").map(String.init)
-            guard let dash = parts.firstIndex(of: "-"), dash >= 6, parts.count > dash + 3 else { continue }
-            let (root, mountPoint, type) = (parts[3], parts[4], parts[dash + 1])
-            guard type == "cgroup" || type == "cgroup2" else { continue }
-            let options = Set(parts[dash + 3].split(separator: ",").map(String.init))
-            guard let (controllers, path) = own.first(where: { type == "cgroup2" ? $0.key.isEmpty : !$0.key.isEmpty && $0.key.isSubset(of: options) }),
+        for mount in mounts where mount.type == "cgroup" || mount.type == "cgroup2" {
+            let options = Set(mount.fileSystemOptions.map(String.init))
+            guard let (controllers, path) = own.first(where: { mount.type == "cgroup2" ? $0.key.isEmpty : !$0.key.isEmpty && $0.key.isSubset(of: options) }),
                 !found.contains(where: { $0.controllers == controllers })
             else { continue }
-            found.append(CgroupHierarchy(controllers: controllers, mountPoint: mountPoint, own: below(root, path)))
+            found.append(CgroupHierarchy(controllers: controllers, mountPoint: mount.place, own: below(mount.root, path)))
         }
         return found
     }
@@ -44,9 +41,5 @@ struct CgroupHierarchy: Sendable, Equatable {
     private static func below(_ root: String, _ path: String) -> String {
         guard root != "/", path == root || path.hasPrefix(root + "/") else { return path }
         return path == root ? "/" : String(path.dropFirst(root.count))
-    }
-
-    private static func contents(_ path: String) -> String {
-        (try? Descriptor.open(path, 0).readToEnd(limit: 4 << 20)).map { String(decoding: $0, as: UTF8.self) } ?? ""
     }
 }

@@ -129,7 +129,7 @@ public final class ContainerMonitor {
         var plan = try Plan(
             bundle, rootfs: rootfs, cpus: launch.cpus, memory: launch.memory, softwareKVM: launch.machine.softwareKVM ?? false,
             prefix: shared == nil ? "" : "\(launch.id)-", kind: SourceKind.of,
-            submounts: Submounts.writable)
+            submounts: Submounts().writable)
         let terminal = bundle.spec.process?.terminal ?? false
         try checkConsole(terminal)
         let pool = shared == nil ? MachinePool(for: launch, plan.size, in: root, build: build) : nil
@@ -302,7 +302,8 @@ public final class ContainerMonitor {
         try directory?.write(new)
     }
 
-    /// In the guest the container has a network namespace beside the machine's (``OCI/Spec/hasOwnNetwork``).
+    /// In the guest the container has a network namespace beside the machine's (``OCI/Spec/hasOwnNetwork``): of a path of this host's, too, which
+    /// the guest's spec does not have.
     private var hasOwnNetwork: Bool { Set(spec?.linux?.namespaces.map(\.type) ?? []).isSuperset(of: [.network, .user]) }
 
     /// Gives the guest the interfaces that its namespace on this host has by now, if it has none yet. Engines make them before

@@ -110,15 +110,26 @@ public final class SandboxMachine {
         try waiter.wait("the guest to start", atMost: isRestored ? Self.restoreDeadline : boot) { agent != nil }
         guard let agent else { throw SandboxError(.agentLost, "no agent") }
         onAnswer()
-        var answer: Result<Void, Status>?
-        var renewal: Result<Void, Status>?
-        agent.shakeHands(build: build) { answer = $0 }
-        try agent.renew(hostName: String(name.prefix(Self.hostNameLimit))) { renewal = $0.map { _ in } }
-        try waiter.wait("the guest's agent", atMost: AgentConnection.longDeadline) { answer != nil && renewal != nil }
-        for case .failure(let status) in [answer, renewal] {
-            throw waiter.failure ?? SandboxError(.agentLost, "the guest's agent: \(status)")
-        }
+        try waitForAnswers([{ agent.shakeHands(build: build, Self.answer($0)) }, { try self.renew(name, $0) }])
         return agent.information
+    }
+
+    private typealias Done = (Result<Void, SandboxError>) -> Void
+
+    /// Makes all requests at once, and waits until each is answered.
+    private func waitForAnswers(_ requests: [(@escaping Done) throws -> Void], atMost deadline: UInt64 = AgentConnection.longDeadline) throws {
+        var answers: [Result<Void, SandboxError>] = []
+        for request in requests { try request { answers.append($0) } }
+        try waiter.wait("the guest's agent", atMost: deadline) { answers.count == requests.count }
+        for case .failure(let error) in answers { throw waiter.failure ?? error }
+    }
+
+    private func renew(_ name: String, _ done: @escaping Done) throws {
+        try agent?.renew(hostName: String(name.prefix(Self.hostNameLimit)), Self.answer(done))
+    }
+
+    private static func answer<Response>(_ done: @escaping Done) -> (Result<Response, Status>) -> Void {
+        { done($0.map { _ in }.mapError { SandboxError(.agentLost, "the guest's agent: \($0)") }) }
     }
 
     // MARK: From hand to hand
@@ -139,15 +150,10 @@ public final class SandboxMachine {
         isRestored = true
         consoleFile = try? Descriptor.open(Self.consoleName, O_RDONLY, at: place.directory)
         talk(over: machine.agent, nextStream: machine.nextStream)
-        var answers: [Result<Void, any Error>] = []
-        for share in shares {
-            shareLater(share.name, try Self.openRoot(share), share.mode(cache)) { result in answers.append(result.map { _ in }.mapError { $0 }) }
+        let shown = shares.map { share in
+            { (done: @escaping Done) in self.shareLater(share.name, try Self.openRoot(share), share.mode(cache)) { done($0.map { _ in }) } }
         }
-        try agent?.renew(hostName: String(name.prefix(Self.hostNameLimit))) { result in
-            answers.append(result.map { _ in }.mapError { SandboxError(.agentLost, "the guest's agent: \($0)") })
-        }
-        try waiter.wait("the guest's agent", atMost: Self.restoreDeadline) { answers.count == shares.count + 1 }
-        for answer in answers { try answer.get() }
+        try waitForAnswers(shown + [{ try self.renew(name, $0) }], atMost: Self.restoreDeadline)
     }
 
     /// Goes into the machine of another sandbox, with a connection of its own to the agent. ``kill()`` leaves it again.
@@ -168,10 +174,7 @@ public final class SandboxMachine {
             })
         try dialAgent()
         try waiter.wait("the guest's agent", atMost: Self.restoreDeadline) { agent != nil }
-        var answer: Result<Void, Status>?
-        agent?.shakeHands(build: build) { answer = $0 }
-        try waiter.wait("the guest's agent", atMost: AgentConnection.longDeadline) { answer != nil }
-        if case .failure(let status) = answer { throw waiter.failure ?? SandboxError(.agentLost, "the guest's agent: \(status)") }
+        try waitForAnswers([{ self.agent?.shakeHands(build: build, Self.answer($0)) }])
     }
 
     private static func openRoot(_ share: Plan.Share) throws(SandboxError) -> Descriptor {

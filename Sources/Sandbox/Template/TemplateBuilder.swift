@@ -4,7 +4,6 @@ import OCI
 
 /// Makes a template: boots a machine that has nothing but its agent, lets it come to rest, and saves it.
 struct TemplateBuilder {
-    private static let consoleName = "console.log"
     /// For what the guest has begun to come to its end: work of its kernel's that is under way would be done again by every clone.
     private static let restNanoseconds: UInt64 = 300_000_000
 
@@ -28,7 +27,7 @@ struct TemplateBuilder {
             try save(size, place, to: directory)
             place.removeSockets()
             try directory.remove(MachinePlace.socketsName, isDirectory: true)
-            try directory.remove(Self.consoleName)
+            try directory.remove(SandboxMachine.consoleName)
             let milliseconds = Int(clamping: (monotonicNanoseconds() - began) / 1_000_000)
             let record = TemplateRecord(
                 installation, size, options, created: timestamp(wallClockNanoseconds()), buildTime: milliseconds)
