@@ -86,6 +86,19 @@ public struct GuestSlice: @unchecked Sendable {
         }
     }
 
+    /// Sets all bytes.
+    public func fill(_ byte: UInt8) throws(GuestMemoryError) {
+        try checkRange(0, count)
+        unsafe memset(base, Int32(byte), count)
+    }
+
+    /// Copies all of `source`, which may overlap, to the beginning.
+    public func copy(from source: GuestSlice) throws(GuestMemoryError) {
+        try checkRange(0, source.count)
+        try source.checkRange(0, source.count)
+        unsafe memmove(base, source.base, source.count)
+    }
+
     /// The part of `count` bytes at `offset`.
     public func slice(at offset: Int, count: Int) throws(GuestMemoryError) -> GuestSlice {
         guard isInside(offset, count) else { throw .outOfSlice(offset: offset, count: count, sliceCount: self.count) }

@@ -43,7 +43,7 @@ final class VCPURunner: Sendable {
                 let exit = try vcpu.runUntilExit()
                 isWithinAccess = exit.isAccess
                 switch exit {
-                case .portRead(let port, let size, let count): vcpu.completePortRead(ports.read(port, count: size * count))
+                case .portRead(let port, let size, let count): vcpu.completePortRead(try read(port, count: size * count))
                 case .portWrite(let port, _, let data):
                     if let request = ports.write(port, data) { requested(request) }
                 case .mmioRead(let address, let size): vcpu.completeMMIORead(mmio.read(address, size: size))
@@ -62,6 +62,14 @@ final class VCPURunner: Sendable {
                 return .error(describe("\(error)"))
             }
         }
+    }
+
+    private func read(_ port: UInt16, count: Int) throws -> [UInt8] {
+        if port == MemoryPort.number, count == 1, assist != nil {
+            let context = try Context(vcpu, memory)
+            return [try MemoryPort.answer(context.registers, context.tables)]
+        }
+        return ports.read(port, count: count)
     }
 
     /// A message with where the guest was and which bytes it was executing.

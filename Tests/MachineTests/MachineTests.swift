@@ -63,6 +63,14 @@ struct MachineTests {
         #expect(try run(readCMOS + readHole + Code.powerOff).1 == [0, 0xff])
     }
 
+    /// A host that interprets the guest's kernel answers 0 and has done it; any other says that nobody listens.
+    @Test("the memory port fills memory where the kernel is interpreted, and is not there elsewhere")
+    func memoryPort() throws {
+        let fill = Code.movRDI(0x20_0000) + [0x40, 0xb6, 0x41] + [0xb9, 4, 0, 0, 0] + [0xb0, 1, 0xe4, 0xbb]  // mov sil, 'A'; mov ecx, 4; mov al, 1; in al, 0xbb
+        let show: [UInt8] = Code.printAL + [0x8a, 0x47, 3] + Code.printAL + [0x8a, 0x47, 4] + Code.printAL
+        #expect(try run(fill + show + Code.powerOff).1 == (softwareKVM ? [0, 0x41, 0] : [0xff, 0, 0]))
+    }
+
     @Test("XSAVE and XRSTOR at ring 0 keep x87 and SSE state, whoever executes them")
     func xsave() throws {
         let enable: [UInt8] =

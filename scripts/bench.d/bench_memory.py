@@ -8,7 +8,7 @@ import uuid
 
 import common
 
-GUEST = re.compile(r"memfd:guest-memory|/guest\.erofs|guest image")
+GUEST = re.compile(r"memfd:guest-memory|/templates/\w+/memory|/guest\.erofs|guest image")
 
 
 def run(options):

@@ -127,40 +127,11 @@ struct Context {
         }
     }
 
-    /// A copy of guest-virtual memory.
-    ///
-    /// - Throws: ``GuestFault``.
-    func read(_ address: UInt64, _ count: Int) throws -> [UInt8] {
-        var result: [UInt8] = []
-        try forEachPiece(address, count, write: false) { slice, _ in result += try slice.bytes(count: slice.count) }
-        return result
-    }
+    func read(_ address: UInt64, _ count: Int) throws -> [UInt8] { try tables.read(address, count) }
 
-    /// Writes guest-virtual memory, all of it or up to the page that faults.
-    ///
-    /// - Throws: ``GuestFault``.
-    func write(_ bytes: [UInt8], to address: UInt64) throws {
-        try forEachPiece(address, bytes.count, write: true) { slice, offset in
-            try slice.write(bytes[offset..<offset + slice.count])
-        }
-    }
+    func write(_ bytes: [UInt8], to address: UInt64) throws { try tables.write(bytes, to: address) }
 
-    private func forEachPiece(_ address: UInt64, _ count: Int, write: Bool, _ body: (GuestSlice, Int) throws -> Void) throws {
-        let tables = PageTables(memory: memory, special: special, flags: registers.rflags)
-        var done = 0
-        while done < count {
-            let current = address &+ UInt64(done)
-            let piece = min(count - done, 4096 - Int(current & 0xfff))
-            do {
-                let physical = try tables.physicalAddress(current, write: write)
-                try body(try memory.slice(physical, UInt64(piece)), done)
-            } catch is GuestMemoryError {
-                // Tables or operand where there is no RAM: a CPU would not fault, but only a guest out of its mind asks.
-                throw GuestFault.generalProtection
-            }
-            done += piece
-        }
-    }
+    var tables: PageTables { PageTables(memory: memory, special: special, flags: registers.rflags) }
 }
 
 extension kvm_regs {
