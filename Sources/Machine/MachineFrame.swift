@@ -18,12 +18,6 @@ struct MachineFrame {
         devices makeDevices: (_ image: (address: UInt64, count: UInt64)?) throws -> [any VirtioDevice]
     ) throws(MachineError) {
         let virtualMachine = try stage("create the virtual machine") { try system.createVirtualMachine() }
-        try stage("set up interrupts") {
-            try virtualMachine.setTSSAddress(MemoryMap.tss)
-            try virtualMachine.setIdentityMapAddress(MemoryMap.identityMap)
-            try virtualMachine.createIRQChip()
-            try virtualMachine.createPIT()
-        }
         try stage("map guest memory") {
             for (slot, region) in memory.regions.enumerated() {
                 try virtualMachine.setMemoryRegion(slot: UInt32(slot), guestAddress: region.guestAddress, mapping: region.mapping)
@@ -42,6 +36,14 @@ struct MachineFrame {
                 try device.sharedMemory.map { try Self.map($0, &next, below: limit, virtualMachine, memory) }
             }
             transports.append(try stage("attach devices") { try MMIOTransport(device, memory: memory, sharedMemoryAddress: place) })
+        }
+        // After all memory: KVM frees what an interrupt controller replaces behind a grace period, which the next memory region
+        // would wait for (4 to 10 ms of a restore).
+        try stage("set up interrupts") {
+            try virtualMachine.setTSSAddress(MemoryMap.tss)
+            try virtualMachine.setIdentityMapAddress(MemoryMap.identityMap)
+            try virtualMachine.createIRQChip()
+            try virtualMachine.createPIT()
         }
         places = try stage("attach devices") { try Self.attach(transports, to: virtualMachine) }
         self.virtualMachine = virtualMachine
