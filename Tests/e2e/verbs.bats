@@ -323,6 +323,22 @@ PYTHON
     run -0 env -i "$microvm_program" --root "$STATE" delete --force c
 }
 
+@test "--debug: each step of a start and of an exec, in the log if there is one and else on standard error" {
+    run -0 --separate-stderr microvm --debug run "$BUNDLE"
+    [[ $stderr == *level=debug*': parse"'*': start"'*'ended with status 0"'* ]]
+    launch c --debug --log "$BATS_TEST_TMPDIR/log"
+    wait_for 20 is c stopped
+    [ ! -s "$BATS_TEST_TMPDIR/c.err" ]
+    grep -q 'level=debug msg="c: start"' "$BATS_TEST_TMPDIR/log"
+    microvm delete c
+    script_is 'while :; do sleep 1; done'
+    launch c
+    run -3 --separate-stderr microvm --debug exec c sh -c 'exit 3'
+    [[ $stderr == *'level=debug msg="c: exec '*'ended with status 3"'* ]]
+    run -3 --separate-stderr microvm exec c sh -c 'exit 3'
+    [ -z "$stderr" ]
+}
+
 @test "--log --log-format json: a line in the file, the words on standard error" {
     run -1 --separate-stderr microvm --log "$BATS_TEST_TMPDIR/log" --log-format json state nobody
     [[ $stderr == *'does not exist'* ]]

@@ -111,6 +111,7 @@ public final class ContainerMonitor {
     func begin(_ stage: String, at time: UInt64 = monotonicNanoseconds()) {
         ledger.begin(stage, at: time)
         progress?.stage = stage
+        log.debug("\(launch.id): \(stage)")
     }
 
     // MARK: Create
@@ -219,7 +220,7 @@ public final class ContainerMonitor {
         host.passed = passed
         passed = []
         let streams = ProcessStreams(host, on: loop)
-        streams.onFirstOutput = { [weak self] in self?.ledger.begin("program") }
+        streams.onFirstOutput = { [weak self] in self?.begin("program") }
         self.streams = streams
         return try streams.open(vsock: machine.vsockPath)
     }
@@ -349,7 +350,7 @@ public final class ContainerMonitor {
             begin("start")
             progress?.end()
             _ = try machine.call(AgentMethods.startContainer, ContainerRequest.with { $0.containerID = launch.id })
-            ledger.begin("first output")
+            begin("first output")
             record.status = .running
             try write(record)
             if !hooks.poststart.isEmpty { try HookRunner().run("poststart", hooks.poststart, record.state) }
@@ -366,7 +367,7 @@ public final class ContainerMonitor {
         guard let record else { return }
         if let path = launch.pidFile { try writePIDFile(path, record.pid) }
         progress?.end()
-        ledger.begin("first output")
+        begin("first output")
         if !hooks.poststart.isEmpty { try HookRunner().run("poststart", hooks.poststart, record.state) }
         if launch.mode == .detached { try ready() }
     }
@@ -400,7 +401,8 @@ public final class ContainerMonitor {
             interrupted == nil, !killed {
             log.warning("the guest did not give all of the container's output")
         }
-        ledger.begin("end")
+        begin("end")
+        log.debug("\(launch.id): ended with status \(status)")
         if end.oomKilled { noteOutOfMemory() }
         if var record {
             record.status = .stopped

@@ -1,6 +1,7 @@
 import AgentAPI
 import Glibc
 import Linux
+public import Logging
 public import OCI
 import TTRPC
 
@@ -34,6 +35,7 @@ public final class ExecSession {
     private static let pollInterval: UInt32 = 20_000
 
     private let launch: ExecLaunch
+    private let log: Logger
     private var client: ControlClient?
     private var console: ConsoleSession?
     private var signals: SignalForwarder?
@@ -41,8 +43,9 @@ public final class ExecSession {
     /// Called once the process runs.
     public var onReady: (() throws -> Void)?
 
-    public init(_ launch: ExecLaunch) {
+    public init(_ launch: ExecLaunch, log: Logger) {
         self.launch = launch
+        self.log = log
     }
 
     /// - Returns: the process's exit status.
@@ -53,6 +56,7 @@ public final class ExecSession {
         self.client = client
         // Names this process, for `ps`.
         execID = "\(processID()).\(try GuestStream.freshID())"
+        log.debug("\(launch.id): exec \(execID)")
         defer { console?.restore() }
 
         let streams = ProcessStreams(try host(), on: client.waiter.loop)
@@ -69,6 +73,7 @@ public final class ExecSession {
             $0.cgroup = launch.cgroup ?? ""
         }
         _ = try client.call(AgentMethods.exec, request)
+        log.debug("\(launch.id): exec \(execID) runs")
         var end: Result<WaitResponse, Status>?
         let which = ProcessRequest.with {
             $0.containerID = launch.id
@@ -82,7 +87,9 @@ public final class ExecSession {
         try client.waiter.wait("the process to end") { end != nil }
         guard case .success(let answer) = end else { throw SandboxError(.agentLost, "the guest's agent did not tell how the process ended") }
         guard try streams.drain(client.waiter, of: answer) else { throw SandboxError(.agentLost, "the guest did not give all of the process's output") }
-        return Int32(truncatingIfNeeded: answer.exitStatus & 0xff)
+        let status = Int32(truncatingIfNeeded: answer.exitStatus & 0xff)
+        log.debug("\(launch.id): exec \(execID) ended with status \(status)")
+        return status
     }
 
     /// The status once the container takes a process.

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import Linux
+import Logging
 import OCI
 import Sandbox
 
@@ -52,7 +53,7 @@ struct Exec: RuntimeCommand {
         launch.pidFile = pidFile.map(absolutePath)
         launch.consoleSocket = consoleSocket.map(absolutePath)
         if detach { return try MonitorProcess.start(launch, globals) }
-        throw ExitCode(try ExecSession(launch).run())
+        throw ExitCode(try ExecSession(launch, log: Logger(label: "microvm")).run())
     }
 
     private func wanted(_ handle: ContainerHandle) throws -> OCI.Process {
@@ -101,7 +102,7 @@ struct ExecMonitor: RuntimeCommand {
     func run() throws {
         let channel = MonitorChannel(Descriptor(adopting: channel))
         do {
-            let session = try ExecSession(channel.receive())
+            let session = try ExecSession(channel.receive(), log: Logger(label: "microvm"))
             session.onReady = { try channel.succeed() }
             throw ExitCode(try session.run())
         } catch let error where !(error is ExitCode) {
