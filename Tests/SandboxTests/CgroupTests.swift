@@ -50,14 +50,17 @@ struct HostCgroupTests {
         resources.cpu?.quota = 40000
         resources.cpu?.cpus = "0"
         resources.pids = LinuxPids(limit: -1)
-        resources.devices = [LinuxDeviceCgroup(allow: false), LinuxDeviceCgroup(allow: true, type: .character, major: 10, access: "rw")]
+        resources.devices = [
+            LinuxDeviceCgroup(allow: false), LinuxDeviceCgroup(allow: true, type: .character, major: 10, access: "rwa"),
+            LinuxDeviceCgroup(allow: true, type: .block, access: "a"),
+        ]
         let writes = CgroupV1Limits(resources).writes
         #expect(writes.map { "\($0.controller) \($0.write.file)=\($0.write.value)" } == [
             "cpuset cpuset.cpus=0", "cpu cpu.shares=1024", "cpu cpu.cfs_quota_us=40000", "memory memory.limit_in_bytes=1000",
             "memory memory.memsw.limit_in_bytes=-1", "pids pids.max=max",
         ])
         let devices = CgroupV1Limits.devices(resources.devices)
-        #expect(devices.prefix(2).map { "\($0.file)=\($0.value)" } == ["devices.deny=a", "devices.allow=c 10:* rw"])
+        #expect(devices.prefix(3).map { "\($0.file)=\($0.value)" } == ["devices.deny=a", "devices.allow=c 10:* rw", "devices.allow=c *:* m"])
         #expect(devices.contains { $0.value == "c 1:3 rwm" })
     }
 

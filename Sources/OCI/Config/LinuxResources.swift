@@ -22,7 +22,7 @@ public struct LinuxDeviceCgroup: Codable, Sendable, Equatable {
     /// `nil`: every number. runc and podman also write -1 for that.
     public var major: Int64?
     public var minor: Int64?
-    /// Letters of "rwm"; empty: all of them.
+    /// Letters of "rwm", and others that mean nothing, as with runc and crun; empty: all of them.
     @OmitEmpty public var access: String
 
     public init(allow: Bool, type: LinuxDeviceCgroupType? = nil, major: Int64? = nil, minor: Int64? = nil, access: String = "") {

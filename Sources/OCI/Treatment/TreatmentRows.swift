@@ -12,6 +12,7 @@ let treatmentRows: [TreatmentTable.Row] = [
 ] + processRows + mountRows + hookRows + linuxRows + resourceRows + virtualMachineRows
 
 private let confinedByMachine = "not applied: the virtual machine confines the container instead"
+private let unnotified = "for SCMP_ACT_NOTIFY only, which is refused"
 private let notified = "a listener on the host cannot take the guest's notifications"
 private let onlyVersion1 = "applied where the host has cgroup version 1"
 
@@ -74,8 +75,8 @@ private let linuxRows: [TreatmentTable.Row] = [
     .init("linux.devices[type=b]", .weakened, "a node without a device: the host's block devices are not passed through"),
     .init("linux.netDevices", .refused, "network devices of the host cannot be moved into a virtual machine"),
     .init("linux.seccomp", .guest),
-    .init("linux.seccomp.listenerPath", .refused, notified),
-    .init("linux.seccomp.listenerMetadata", .refused, "goes with listenerPath"),
+    .init("linux.seccomp.listenerPath", .ignored, unnotified),
+    .init("linux.seccomp.listenerMetadata", .ignored, unnotified),
     .init("linux.seccomp.defaultAction=SCMP_ACT_NOTIFY", .refused, notified),
     .init("linux.seccomp.syscalls[action=SCMP_ACT_NOTIFY]", .refused, notified),
     .init("linux.seccomp.flags[]=SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", .refused, "goes with a listener"),

@@ -3,8 +3,8 @@ extension Validation {
     mutating func check(_ resources: LinuxResources) {
         let field = "linux.resources"
         for (index, rule) in resources.devices.enumerated() {
-            if !rule.access.allSatisfy({ "rwm".contains($0) }) {
-                error("\(field).devices[\(index)].access", "\"\(rule.access)\" has letters other than r, w and m")
+            if rule.access.contains(where: { !"rwm".contains($0) }) {
+                warning("\(field).devices[\(index)].access", "\"\(rule.access)\" has letters other than r, w and m, which mean nothing")
             }
             for (name, number) in [("major", rule.major), ("minor", rule.minor)] {
                 if let number, number < -1 || number > UInt32.max {

@@ -67,15 +67,18 @@ struct CgroupV1Limits: Equatable {
     static func devices(_ rules: [LinuxDeviceCgroup]) -> [CgroupLimits.Write] {
         guard !rules.isEmpty else { return [] }
         let common = ["c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm"]
-        return rules.map { CgroupLimits.Write($0.allow ? "devices.allow" : "devices.deny", text($0), "devices") }
+        return rules.compactMap { rule in text(rule).map { CgroupLimits.Write(rule.allow ? "devices.allow" : "devices.deny", $0, "devices") } }
             + common.map { CgroupLimits.Write("devices.allow", $0, "devices") }
     }
 
-    private static func text(_ rule: LinuxDeviceCgroup) -> String {
+    /// Nil: it is about no access there is.
+    private static func text(_ rule: LinuxDeviceCgroup) -> String? {
         func number(_ value: Int64?) -> String { value.map { $0 < 0 ? "*" : "\($0)" } ?? "*" }
         let type = rule.type ?? .all
         if type == .all { return "a" }
-        return "\(type.rawValue) \(number(rule.major)):\(number(rule.minor)) \(rule.access.isEmpty ? "rwm" : rule.access)"
+        // The kernel takes no other letters.
+        let access = rule.access.isEmpty ? "rwm" : rule.access.filter { "rwm".contains($0) }
+        return access.isEmpty ? nil : "\(type.rawValue) \(number(rule.major)):\(number(rule.minor)) \(access)"
     }
 }
 
