@@ -57,11 +57,37 @@ extension Descriptor {
         var attributes = mount_attr()
         attributes.attr_set = UInt64(MOUNT_ATTR_IDMAP)
         attributes.userns_fd = UInt64(userNamespace.raw)
+        try change("map ids of mount", attributes, recursive: recursive)
+    }
+
+    /// Attaches this detached mount at `path` (move_mount(2)). This stays open at its root.
+    public func attachMount(_ path: String) throws(SystemError) {
+        var empty: CChar = 0
+        try withAddress(of: &empty) { (own) throws(SystemError) in
+            let result = unsafe path.withCString { target in
+                Result { () throws(SystemError) -> Int in
+                    try systemCall(
+                        "attach mount at \(path)", SYS_move_mount, Int(raw), own, Int(AT_FDCWD), Int(bitPattern: target), Int(MOVE_MOUNT_F_EMPTY_PATH))
+                }
+            }
+            _ = try result.get()
+        }
+    }
+
+    /// Parts this detached mount, and those below, from what it is a copy of: neither sees what is mounted on the other or taken from it.
+    public func makeMountsPrivate() throws(SystemError) {
+        var attributes = mount_attr()
+        attributes.propagation = MountFlag.private
+        try change("make mount private", attributes, recursive: true)
+    }
+
+    private func change(_ what: String, _ attributes: mount_attr, recursive: Bool) throws(SystemError) {
+        var attributes = attributes
         let flags = Int(AT_EMPTY_PATH) | (recursive ? Int(AT_RECURSIVE) : 0)
         var empty: CChar = 0
         try withAddress(of: &empty) { (path) throws(SystemError) in
             _ = try withAddress(of: &attributes) { (address) throws(SystemError) in
-                try systemCall("map ids of mount", SYS_mount_setattr, Int(raw), path, flags, address, MemoryLayout<mount_attr>.size)
+                try systemCall(what, SYS_mount_setattr, Int(raw), path, flags, address, MemoryLayout<mount_attr>.size)
             }
         }
     }

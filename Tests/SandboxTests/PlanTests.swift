@@ -53,6 +53,17 @@ struct PlanTests {
         #expect(plan.guestSpec.mounts.map(\.source) == ["mount0", "mount0", "mount2"].map { "/run/microvm/shares/\($0)@/etc" })
     }
 
+    @Test("a bind mount follows what the host mounts and unmounts only where it is shared or a slave")
+    func propagation() throws {
+        func follows(_ options: String...) throws -> Bool {
+            try plan { $0.mounts = [Mount(destination: "/d", type: "bind", source: "/x", options: options)] }.shares[1].followsMounts
+        }
+        #expect(try !follows("rbind") && !follows("rbind", "rprivate") && !follows("rslave", "rprivate") && !follows("unbindable"))
+        #expect(try follows("rbind", "rslave") && follows("shared") && follows("private", "slave"))
+        let both = try plan { $0.mounts = [["bind"], ["bind", "slave"]].map { Mount(destination: "/d", source: "/etc", options: $0) } }
+        #expect(both.shares.dropFirst().map(\.name) == ["mount0", "mount1"])
+    }
+
     @Test("what is mounted below a directory that is mounted read-only, but not recursively, can be written to")
     func submounts() throws {
         func mounts(_ options: String...) throws -> Plan {

@@ -100,6 +100,24 @@ teardown() { nothing_left; }
     [ "$(cat "$BATS_TEST_TMPDIR/volume/new")" = new ]
 }
 
+@test "this host can unmount a volume that a container has, which keeps it; a slave sees what is mounted later" {
+    local volume=$BATS_TEST_TMPDIR/volume
+    mkdir "$volume" && mount -t tmpfs none "$volume" && mount --make-shared "$volume"
+    mkdir "$volume/below" "$volume/later" && mount -t tmpfs none "$volume/below" && echo kept >"$volume/below/file"
+    configure "$BUNDLE" '.mounts += [{destination: "/a", source: $v, options: ["rbind"]}, {destination: "/b", source: $v, options: ["rbind", "rslave"]}]' \
+        --arg v "$volume"
+    script_is 'until [ -e /a/go ]; do sleep 0.1; done; cat /a/below/file; ls /a/later /b/later'
+    launch c
+    umount "$volume/below"
+    mount -t tmpfs none "$volume/later"
+    echo >"$volume/later/new"
+    echo >"$volume/go"
+    wait_for 20 said c new
+    microvm delete --force c
+    umount -R "$volume"
+    [ "$(tr '\n' ' ' <"$BATS_TEST_TMPDIR/c.out")" = 'kept /a/later:  /b/later: new ' ]
+}
+
 @test "rbind,ro leaves what is mounted below writable, rbind,rro does not; mountinfo names the sources" {
     local volume=$BATS_TEST_TMPDIR/volume
     mkdir "$volume" && mount -t tmpfs none "$volume" && mkdir "$volume/below" && mount -t tmpfs none "$volume/below"

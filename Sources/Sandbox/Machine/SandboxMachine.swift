@@ -177,8 +177,16 @@ public final class SandboxMachine {
         try waitForAnswers([{ self.agent?.shakeHands(build: build, Self.answer($0)) }])
     }
 
+    /// A volume is a copy of its mounts, as in a container of runc's: this host may unmount them meanwhile. Copies need rights;
+    /// without them the machine keeps the host's own mounts busy.
     private static func openRoot(_ share: Plan.Share) throws(SandboxError) -> Descriptor {
-        do throws(SystemError) { return try Descriptor.openPath(share.path) } catch {
+        do throws(SystemError) {
+            if !share.isRoot, !share.followsMounts, let copy = try? Descriptor.mountTree(share.path, recursive: true) {
+                try copy.makeMountsPrivate()
+                return copy
+            }
+            return try Descriptor.openPath(share.path)
+        } catch {
             throw SandboxError(.missing(error.errno), "\(share.field): \(share.path): \(error.errno)")
         }
     }

@@ -13,13 +13,23 @@ public struct Plan: Sendable, Equatable {
         public let readOnly: Bool
         /// What is mounted below it can be changed all the same.
         public var exceptSubmounts = false
+        /// What this host mounts below it later, or unmounts, is seen too.
+        public var followsMounts = false
         /// The spec's field that asks for it.
         public let field: String
 
         /// As the VMM is told (CachePolicy of its file server). Only a root file system's files may be mapped: others are truncated on the host now and then,
         /// which would end the guest.
         func mode(_ cache: ShareCache) -> [String] {
-            [readOnly ? exceptSubmounts ? "ro-root" : "ro" : "rw", cache.rawValue] + (field == Plan.rootField ? ["mapped"] : [])
+            [readOnly ? exceptSubmounts ? "ro-root" : "ro" : "rw", cache.rawValue] + (isRoot ? ["mapped"] : [])
+        }
+
+        /// Of the container: engines mount it for the container, hooks mount into it, and it goes after the machine.
+        var isRoot: Bool { field == Plan.rootField }
+
+        /// Whether it is the same files, to be used in the same way.
+        fileprivate func shows(_ other: Share) -> Bool {
+            (path, readOnly, exceptSubmounts, followsMounts) == (other.path, other.readOnly, other.exceptSubmounts, other.followsMounts)
         }
     }
 
@@ -74,7 +84,7 @@ public struct Plan: Sendable, Equatable {
             guestSpec.mounts.append(Self.sharedMemory(mount, found))
         case .directory, .hostMemory, .file:
             let writable = found != .file && mount.isReadOnlyAtRoot ? submounts(source) : []
-            let share = share(source, readOnly: mount.isReadOnly, exceptSubmounts: !writable.isEmpty, at: index)
+            let share = share(source, mount, exceptSubmounts: !writable.isEmpty, at: index)
             var guestMount = mount
             guestMount.source = Self.guestPath(share.name, of: source)
             if found == .file { files.insert(guestMount.source) }
@@ -98,9 +108,11 @@ public struct Plan: Sendable, Equatable {
     }
 
     /// The share of a bind mount's source: one for all mounts of it, in which a file is one file.
-    private mutating func share(_ source: String, readOnly: Bool, exceptSubmounts: Bool, at index: Int) -> Share {
-        let share = Share(name: "\(prefix)mount\(index)", path: source, readOnly: readOnly, exceptSubmounts: exceptSubmounts, field: "mounts[\(index)].source")
-        if let known = shares.first(where: { $0.mode(.auto) == share.mode(.auto) && $0.path == source && $0.field != Self.rootField }) { return known }
+    private mutating func share(_ source: String, _ mount: Mount, exceptSubmounts: Bool, at index: Int) -> Share {
+        let share = Share(
+            name: "\(prefix)mount\(index)", path: source, readOnly: mount.isReadOnly, exceptSubmounts: exceptSubmounts, followsMounts: mount.followsMounts,
+            field: "mounts[\(index)].source")
+        if let known = shares.first(where: { $0.shows(share) && !$0.isRoot }) { return known }
         shares.append(share)
         return share
     }
@@ -146,6 +158,12 @@ extension Mount {
 
     /// Whether everything below is; the last of contradictory options counts.
     var isReadOnly: Bool { options.last { ["ro", "rw", "rro", "rrw"].contains($0) }.map { $0.hasSuffix("ro") } ?? false }
+
+    /// Whether it is a peer or slave of the host's mount; the last of contradictory options counts.
+    var followsMounts: Bool {
+        let kinds = ["private", "unbindable", "slave", "shared"]
+        return options.last { option in kinds.contains { option == $0 || option == "r" + $0 } }.map { $0.hasSuffix("slave") || $0.hasSuffix("shared") } ?? false
+    }
 
     /// Whether what is mounted below is not (runc, and mount(8) by default).
     var isReadOnlyAtRoot: Bool { isReadOnly && options.contains("rbind") && !options.contains("rro") }
