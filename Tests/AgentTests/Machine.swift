@@ -38,6 +38,7 @@ final class Machine {
         loop = try EventLoop()
         var configuration = Agent.Configuration()
         configuration.cgroupRoot = Self.cgroupRoot ?? ""
+        configuration.sparesDirectory = try Self.makePrivate(directory + "/spares")
         configuration.streamPatience = 500_000_000
         configuration.switchOff = { [isOff] in isOff.raise() }
         agent = try Agent(configuration, on: loop)
@@ -48,6 +49,7 @@ final class Machine {
 
     deinit {
         client.close()
+        try? unmountFileSystem(directory + "/spares", flags: Int32(MNT_DETACH))
         for id in created { Self.removeCgroup(id) }
         let process = try? ChildProcess("/bin/rm", ["rm", "-rf", directory], .init())
         process?.reap()
@@ -67,6 +69,14 @@ final class Machine {
         guard let name = mkdtemp(&template) else { throw SystemError.current("mkdtemp") }
         chmod(name, 0o755)
         return String(cString: name)
+    }
+
+    /// What is mounted below is nobody else's, as in the guest.
+    private static func makePrivate(_ path: String) throws -> String {
+        mkdir(path, 0o700)
+        try mountFileSystem("", on: path, source: path, flags: MountFlag.bind)
+        try mountFileSystem("", on: path, source: "", flags: MountFlag.private)
+        return path
     }
 
     private static func fill(_ root: String) throws {

@@ -34,6 +34,12 @@ refused() {
     [ ! -e "$directory" ]
 }
 
+@test "mountinfo has the mounts in the order of the spec, those that were made with the template too" {
+    script_is 'while read -r _ _ _ _ place _; do echo "$place"; done </proc/self/mountinfo'
+    run_with "$TEMPLATES"
+    [ "$(printf '%s\n' "${lines[@]:1:$(jq '.mounts | length' "$BUNDLE/config.json")}")" = "$(jq -r '.mounts[].destination' "$BUNDLE/config.json")" ]
+}
+
 # bats test_tags=smoke
 @test "twenty clones of one template share no boot id, host name, random bytes, layout or TCP secret; their clocks are right" {
     # One program: each costs a guest that is interpreted most of a second.

@@ -9,6 +9,8 @@ public final class Agent {
         public var cgroupRoot = "/sys/fs/cgroup"
         /// A directory nobody can put anything into; nil: there is none.
         public var emptyDirectory: String?
+        /// A directory for mounts that wait for containers; nil: there is none.
+        public var sparesDirectory: String?
         /// This is PID 1: it reaps whatever ends, and nobody else's controllers are in the cgroup's root.
         public var isInit = false
         /// When this process began, nanoseconds of `CLOCK_BOOTTIME`.
@@ -26,7 +28,9 @@ public final class Agent {
     private let server: Server
 
     public init(_ configuration: Configuration, on loop: EventLoop) throws(SystemError) {
-        context = try AgentContext(on: loop, cgroupRoot: configuration.cgroupRoot, emptyDirectory: configuration.emptyDirectory, adoptingOrphans: configuration.isInit)
+        context = try AgentContext(
+            on: loop, cgroupRoot: configuration.cgroupRoot, emptyDirectory: configuration.emptyDirectory, sparesDirectory: configuration.sparesDirectory,
+            adoptingOrphans: configuration.isInit)
         if configuration.isInit { context.cgroups.prepare() }
         let containers = Containers(context, streamPatience: configuration.streamPatience)
         machine = MachineService(containers, startedAt: configuration.startedAt, switchOff: configuration.switchOff)

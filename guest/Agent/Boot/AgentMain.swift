@@ -26,6 +26,7 @@ public enum AgentMain {
         configuration.isInit = true
         configuration.startedAt = startedAt
         configuration.emptyDirectory = "/empty"
+        configuration.sparesDirectory = MachineSetup.sparesDirectory
         configuration.switchOff = { powerOffMachine() }
         let agent = try Agent(configuration, on: loop)
         try agent.listen(

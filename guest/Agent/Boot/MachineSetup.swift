@@ -20,6 +20,9 @@ public enum MachineSetup {
         ("cgroup2", "/sys/fs/cgroup", MountFlag.noSetUserID | MountFlag.noExecution | MountFlag.noDevices, "nsdelegate,memory_recursiveprot"),
     ]
 
+    /// For mounts that wait for containers.
+    static let sparesDirectory = "/run/microvm/spares"
+
     /// Call first in `main`, on the only thread.
     public static func run() {
         // What is given back to the kernel is touched anew when next needed: 2.7 ms a page where ring 0 is interpreted.
@@ -40,6 +43,7 @@ public enum MachineSetup {
     /// Mounts the host's shares. A machine without the device has none.
     public static func mountShares() {
         mkdir("/run/microvm", 0o755)
+        mkdir(sparesDirectory, 0o700)
         mkdir(AgentAddress.sharesDirectory, 0o755)
         attempt([Errno(rawValue: ENODEV), .invalidArgument]) { () throws(SystemError) in
             try mountFileSystem("virtiofs", on: AgentAddress.sharesDirectory, source: "microvm")

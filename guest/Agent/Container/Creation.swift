@@ -23,7 +23,7 @@ final class Creation {
     /// Kept until the child has its own.
     private var joined: [(descriptor: Descriptor, flag: Int32)] = []
     private var idMapped: [Int: Descriptor] = [:]
-    private var spareFileSystems: [Int: Descriptor] = [:]
+    private var spareFileSystems: [Int: SpareFileSystem] = [:]
     private var spareNamespace: Descriptor?
     /// Until the child shows them.
     private var nodes: DeviceNodes?
@@ -138,7 +138,7 @@ final class Creation {
                 inputs.joined = self.joined.filter { $0.flag != CLONE_NEWPID }.map { ($0.descriptor.raw, $0.flag) }
                 inputs.cgroup = self.context.cgroups.path + "/" + self.cgroup.path.joined(separator: "/")
                 inputs.idMapped = self.idMapped.mapValues(\.raw)
-                inputs.made = self.spareFileSystems.mapValues(\.raw)
+                inputs.made = self.spareFileSystems.mapValues(\.place)
                 inputs.emptyDirectory = self.context.emptyDirectory
                 let program = ContainerProgram(self.spec, inputs)
                 made = program
@@ -147,6 +147,7 @@ final class Creation {
         }
         streams.releaseProcessEnds()
         joined = []
+        // The child's namespace has copies.
         spareFileSystems = [:]
         guard let made else { return }
         try watch(child, made, streams, filter)

@@ -8,40 +8,36 @@ import OCI
 ///
 /// Each is taken once. Who finds none makes its own, so nothing here can fail a container.
 final class Spares {
-    /// A file system that is mounted nowhere yet.
-    private struct FileSystem {
-        let mount: Mount
-        /// What is in it, for `/dev`.
-        let devices: [LinuxDevice]
-        let tree: Descriptor
-    }
-
-    private var fileSystems: [FileSystem] = []
+    /// For places of file systems; nil: none are made.
+    private let directory: String?
+    private var fileSystems: [SpareFileSystem] = []
     private var ipcNamespace: Descriptor?
 
     var count: Int { fileSystems.count + (ipcNamespace == nil ? 0 : 1) }
 
+    init(in directory: String?) {
+        self.directory = directory
+    }
+
     /// Makes what a container of this spec can take, instead of what there was.
     func make(for spec: Spec) {
-        fileSystems = spec.mounts.filter { Self.isAlone($0) }.compactMap { mount in
-            (try? Self.mount(mount)).flatMap { tree in
-                let devices = mount.isDevices ? spec.devices : []
-                if mount.isDevices { do { try DeviceDirectory.fill(tree, for: spec) } catch { return nil } }
-                return FileSystem(mount: mount, devices: devices, tree: tree)
+        fileSystems = []
+        if let directory {
+            fileSystems = spec.mounts.enumerated().filter { Self.isAlone($1) }.compactMap { index, mount in
+                try? SpareFileSystem(mount, for: spec, at: "\(directory)/\(index)")
             }
         }
         ipcNamespace = try? Self.newIPCNamespace()
     }
 
     /// Takes what the mounts of `spec` ask for, by their places among them.
-    func takeFileSystems(for spec: Spec) -> [Int: Descriptor] {
+    func takeFileSystems(for spec: Spec) -> [Int: SpareFileSystem] {
         // File systems belong to the user namespace they are made in.
         if spec.linux?.namespaces.contains(where: { $0.type == .user }) == true { return [:] }
-        var taken: [Int: Descriptor] = [:]
+        var taken: [Int: SpareFileSystem] = [:]
         for (index, mount) in spec.mounts.enumerated() {
-            let devices = mount.isDevices ? spec.devices : []
-            guard let found = fileSystems.firstIndex(where: { $0.mount == mount && $0.devices == devices }) else { continue }
-            taken[index] = fileSystems.remove(at: found).tree
+            guard let found = fileSystems.firstIndex(where: { $0.suits(mount, of: spec) }) else { continue }
+            taken[index] = fileSystems.remove(at: found)
         }
         return taken
     }
@@ -61,12 +57,6 @@ final class Spares {
         return plan.hasOnlyAttributes && !mount.options.contains("ro")
     }
 
-    private static func mount(_ mount: Mount) throws(SystemError) -> Descriptor {
-        let plan = MountPlan(mount.options)
-        return try .mount(
-            newFileSystem: mount.type, source: mount.source.isEmpty ? mount.type : mount.source, options: plan.data, attributes: plan.attributes.set)
-    }
-
     private static func newIPCNamespace() throws(SystemError) -> Descriptor {
         let path = "/proc/thread-self/ns/ipc"
         let own = try Descriptor.open(path, O_RDONLY)
@@ -74,6 +64,34 @@ final class Spares {
         defer { try? enter(own, CLONE_NEWIPC) }
         return try Descriptor.open(path, O_RDONLY)
     }
+}
+
+/// A file system that no container has yet, mounted where the namespaces of containers have a copy of it.
+///
+/// A container mounts it anew: since Linux 6.8 mounts are listed by age, which programs take for the order in which they were made.
+final class SpareFileSystem {
+    let place: String
+    private let mount: Mount
+    /// What is in it, for `/dev`.
+    private let devices: [LinuxDevice]
+
+    init(_ mount: Mount, for spec: Spec, at place: String) throws(SystemError) {
+        self.place = place
+        self.mount = mount
+        devices = mount.isDevices ? spec.devices : []
+        if mkdir(place, 0o700) != 0, errno != EEXIST { throw SystemError.current("mkdir \(place)") }
+        let plan = MountPlan(mount.options)
+        let tree = try Descriptor.mount(
+            newFileSystem: mount.type, source: mount.source.isEmpty ? mount.type : mount.source, options: plan.data, attributes: plan.attributes.set)
+        if mount.isDevices { try DeviceDirectory.fill(tree, for: spec) }
+        try tree.attachMount(place)
+    }
+
+    deinit {
+        try? unmountFileSystem(place, flags: Int32(MNT_DETACH))
+    }
+
+    func suits(_ mount: Mount, of spec: Spec) -> Bool { self.mount == mount && devices == (mount.isDevices ? spec.devices : []) }
 }
 
 extension Mount {

@@ -103,8 +103,8 @@ extension ContainerProgram {
         afterMount(index, plan)
     }
 
-    /// A file system that is there already. Its descriptor is its root directory, too.
-    private mutating func attach(_ made: Int32, _ index: Int) {
+    /// A file system that is there already, by a mount of its own, whose descriptor is its root directory, too.
+    private mutating func attach(_ made: String, _ index: Int) {
         let destination = mounts[index].normalizedDestination
         let (parent, name) = split(destination)
         if let directory = fresh[parent], !name.isEmpty {
@@ -115,7 +115,7 @@ extension ContainerProgram {
             openTarget(index)
         }
         let root = program.register()
-        program.load(.literal(made), into: root)
+        program.call(SYS_open_tree, .literal(AT_FDCWD), program.text(made), .literal(Int32(OPEN_TREE_CLONE) | O_CLOEXEC), into: root)
         program.attachMount(.register(root), to: .register(registers.target))
         forget(destination)
         if mounts[index].type == "tmpfs" { fresh[destination] = root }

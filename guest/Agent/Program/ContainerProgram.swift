@@ -20,8 +20,8 @@ struct ContainerProgram {
         var joined: [(descriptor: Int32, flag: Int32)] = []
         /// By mount: detached mounts whose ids are mapped already.
         var idMapped: [Int: Int32] = [:]
-        /// By mount: file systems that are there already; a `/dev` among them has its nodes and links.
-        var made: [Int: Int32] = [:]
+        /// By mount: where file systems are that are there already; a `/dev` among them has its nodes and links.
+        var made: [Int: String] = [:]
         /// A directory nobody can put anything into.
         var emptyDirectory: String?
     }

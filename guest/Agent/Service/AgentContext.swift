@@ -8,15 +8,16 @@ final class AgentContext {
     let reaper: Reaper
     let streams: StreamTable
     let cgroups: CgroupTree
-    let spares = Spares()
+    let spares: Spares
     let null: Descriptor
     /// A directory nobody can put anything into, where children find it.
     let emptyDirectory: String?
     /// To come back from a container's PID namespace, which a child is made in.
     private let ownPIDNamespace: Descriptor
 
-    init(on loop: EventLoop, cgroupRoot: String, emptyDirectory: String?, adoptingOrphans: Bool) throws(SystemError) {
+    init(on loop: EventLoop, cgroupRoot: String, emptyDirectory: String?, sparesDirectory: String?, adoptingOrphans: Bool) throws(SystemError) {
         self.emptyDirectory = emptyDirectory
+        spares = Spares(in: sparesDirectory)
         self.loop = loop
         reaper = try Reaper(on: loop, adoptingOrphans: adoptingOrphans)
         streams = StreamTable(on: loop)
