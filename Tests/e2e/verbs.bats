@@ -126,6 +126,12 @@ PYTHON
     wait_for 20 is c stopped
 }
 
+@test "a container that is seen to be created can be started: its monitor listens before it says so" {
+    create c
+    [ -S "$STATE/c/control.sock" ]
+    [ ! "$STATE/c/control.sock" -nt "$STATE/c/state.json" ]
+}
+
 @test "delete: created ones at once, running ones by force" {
     command_is sleep 1000
     create c

@@ -231,8 +231,9 @@ public final class ContainerMonitor {
         let whole = ProcessRequest.with { $0.containerID = guestID }
         machine.callLater(AgentMethods.wait, whole, deadline: nil) { [weak self] in self?.exit = $0 }
         record.status = status
-        try write(record)
+        // First: who reads of the container in its directory may ask for something at once.
         control = try ControlService(self, directory, on: loop)
+        try write(record)
     }
 
     private func standIn(_ spec: Spec) throws -> StandIn {
