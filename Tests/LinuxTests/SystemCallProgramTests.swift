@@ -104,6 +104,33 @@ struct SystemCallProgramTests {
         if expected >= 0 { #expect(try process.value(of: #require(found)) == expected) }
     }
 
+    @Test("a walk over .. begins again when something is renamed meanwhile")
+    func walks() throws {
+        // Renames until its input ends.
+        var pipe: (reading: Descriptor, writing: Descriptor)? = try Descriptor.pipe()
+        var options = ChildProcess.Options()
+        options.standardInput = pipe?.reading
+        let script = "cd $(mktemp -d); : >a; (while mv a b && mv b a; do :; done 2>/dev/null) & cat; rm -r $PWD; wait"
+        let renaming = try ChildProcess("/bin/sh", ["sh", "-c", script], options)
+        defer {
+            pipe = nil
+            renaming.reap()
+        }
+        let root = try Descriptor.open("/", O_PATH | O_DIRECTORY)
+        let path = String(repeating: "/usr/..", count: 100)
+        for _ in 0..<5000 { _ = try root.openInRoot(path, O_PATH) }
+        let (process, status) = try run { program in
+            let file = program.register()
+            let how = program.words([UInt64(O_PATH), 0, UInt64(RESOLVE_IN_ROOT)])
+            for _ in 0..<5000 {
+                program.call(SYS_openat2, .literal(root.raw), program.text(path), how, 24, into: file)
+                program.call(SYS_close, .register(file))
+            }
+        }
+        #expect(process.failure == nil)
+        #expect(exitCode(status) == 0)
+    }
+
     @Test("parent and child take turns over the control socket")
     func control() throws {
         let process = try ProgramProcess { control in
