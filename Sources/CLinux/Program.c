@@ -21,14 +21,10 @@ void clinux_program_run(struct clinux_program *program) {
         program->stage = instruction->stage;
         long a = argument(program, instruction, 0);
         long result = a;
-        if (instruction->number != CLINUX_LOAD) {
-            int walks = instruction->number == SYS_openat2 ? CLINUX_WALKS : 1;
-            do
-                result = clinux_syscall(instruction->number, a, argument(program, instruction, 1), argument(program, instruction, 2),
-                                        argument(program, instruction, 3), argument(program, instruction, 4),
-                                        argument(program, instruction, 5));
-            while (result == -EAGAIN && --walks > 0);
-        }
+        if (instruction->number != CLINUX_LOAD)
+            result = clinux_syscall(instruction->number, a, argument(program, instruction, 1), argument(program, instruction, 2),
+                                    argument(program, instruction, 3), argument(program, instruction, 4),
+                                    argument(program, instruction, 5));
         if (instruction->result != CLINUX_NO_REGISTER) program->registers[instruction->result] = result;
 
         long error = result < 0 && result >= -4095 ? -result : result >= 0 && result < instruction->minimum ? ENODATA : 0;

@@ -101,19 +101,12 @@ extension Descriptor {
         how.resolve = UInt64(RESOLVE_IN_ROOT) | (crossingMounts ? 0 : UInt64(RESOLVE_NO_XDEV))
         let result = try withAddress(of: &how) { (address) throws(SystemError) in
             try unsafe path.withCString { name in
-                Result { () throws(SystemError) -> Int in try walk(Int(bitPattern: name), address, "open \(path)") }
+                Result { () throws(SystemError) -> Int in
+                    try systemCall("open \(path)", SYS_openat2, Int(raw), Int(bitPattern: name), address, MemoryLayout<open_how>.size)
+                }
             }.get()
         }
         return Descriptor(adopting: Int32(truncatingIfNeeded: result))
-    }
-
-    private func walk(_ path: Int, _ how: Int, _ what: @autoclosure () -> String) throws(SystemError) -> Int {
-        for _ in 1..<CLINUX_WALKS {
-            do throws(SystemError) { return try systemCall(what(), SYS_openat2, Int(raw), path, how, MemoryLayout<open_how>.size) } catch {
-                guard error.errno == .wouldBlock else { throw error }
-            }
-        }
-        return try systemCall(what(), SYS_openat2, Int(raw), path, how, MemoryLayout<open_how>.size)
     }
 
     /// Whether `path` leads to something, with this directory as the root. Opens nothing.

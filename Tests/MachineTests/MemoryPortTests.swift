@@ -9,14 +9,10 @@ struct MemoryPortTests {
     /// Addresses from 0 to 0x10_0000 are themselves, in pages of 4 KiB; tables at 0x1000 to 0x4000.
     private struct Guest {
         let memory: GuestMemory
-        var special = kvm_sregs()
+        var special = kvm_sregs.longMode(tables: 0x1000)
 
         init() throws {
             memory = try GuestMemory.allocate([(0, 1 << 20)]).memory
-            special.cr3 = 0x1000
-            special.cr0 = 1 << 16 | 1
-            special.cr4 = 1 << 5
-            special.efer = 1 << 10
             for table in [UInt64(0x1000), 0x2000, 0x3000] { try memory.slice(table, 8).store((table + 0x1000) | 7) }
             for page in UInt64(0)..<256 { try memory.slice(0x4000 + 8 * page, 8).store(page << 12 | 7) }
         }

@@ -9,7 +9,7 @@ struct PageTablesTests {
     /// Tables at 0x1000 (level 4) to 0x4000 (level 1) that map 0x40_0000 and what follows, an entry a page.
     private struct Guest {
         let memory: GuestMemory
-        var special = kvm_sregs()
+        var special = kvm_sregs.longMode(tables: 0x1000)
         var flags: UInt64 = 2
 
         static let address: UInt64 = 0x40_0000
@@ -17,10 +17,6 @@ struct PageTablesTests {
 
         init(leaf: UInt64, upper: UInt64 = Guest.everything) throws {
             memory = try GuestMemory.allocate([(0, 1 << 20)]).memory
-            special.cr3 = 0x1000
-            special.cr0 = 1 << 16 | 1
-            special.cr4 = 1 << 5
-            special.efer = 1 << 10
             try store(0x2000 | upper, at: 0x1000)
             try store(0x3000 | upper, at: 0x2000)
             try store(0x4000 | upper, at: 0x3000 + 8 * 2)
@@ -104,5 +100,17 @@ struct PageTablesTests {
         #expect(throws: (any Error).self) { try guest.tables.physicalAddress(address, write: false) }
         guest.special.efer = 0
         #expect(guest.fault(write: false) == .generalProtection)
+    }
+}
+
+extension kvm_sregs {
+    /// Of a kernel with paging and write protection.
+    static func longMode(tables: UInt64) -> kvm_sregs {
+        var special = kvm_sregs()
+        special.cr3 = tables
+        special.cr0 = 1 << 16 | 1
+        special.cr4 = 1 << 5
+        special.efer = 1 << 10
+        return special
     }
 }

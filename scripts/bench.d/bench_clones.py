@@ -13,9 +13,10 @@ def run(options):
     tables = common.Tables()
     with common.scratch() as directory:
         bundle = common.make_bundle(os.path.join(directory, "bundle"), ["/bin/sleep", "1000"])
-        subprocess.run([common.MICROVM, "template", "build", "--memory", "128M"], check=True, stdout=subprocess.DEVNULL)
+        size = ["--templates", os.path.join(directory, "templates"), "--memory", "128M"]
+        subprocess.run([common.MICROVM, "template", "build", *size], check=True, stdout=subprocess.DEVNULL)
         for row, how in (("clones", []), ("booted", ["--cold"])):
-            arguments = ["--root", os.path.join(directory, "state-" + row), "run", "--memory", "128M", *how, bundle]
+            arguments = ["--root", os.path.join(directory, "state-" + row), "run", *size, *how, bundle]
             for part, kib in together(arguments).items():
                 tables.add(part, f"MiB PSS, {MACHINES} machines", row, kib / 1024)
     return tables

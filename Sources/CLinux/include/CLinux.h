@@ -52,18 +52,24 @@
 #include "FileSystem.h"
 #include "Program.h"
 
+// openat2(2) with RESOLVE_IN_ROOT gives up (EAGAIN) on ".." when anything at all was mounted or renamed since it began: how often to begin.
+#define CLINUX_WALKS 100
+
 // A raw system call: the result, or -errno. Never touches errno, so it may run where the caller's
 // thread-local storage is somebody else's.
 static inline long clinux_syscall(long number, long a, long b, long c, long d, long e, long f) {
 #if defined(__x86_64__)
-    register long r10 __asm__("r10") = d;
-    register long r8 __asm__("r8") = e;
-    register long r9 __asm__("r9") = f;
+    int walks = number == SYS_openat2 ? CLINUX_WALKS : 1;
     long result;
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                     : "rcx", "r11", "memory");
+    do {
+        register long r10 __asm__("r10") = d;
+        register long r8 __asm__("r8") = e;
+        register long r9 __asm__("r9") = f;
+        __asm__ volatile("syscall"
+                         : "=a"(result)
+                         : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                         : "rcx", "r11", "memory");
+    } while (result == -EAGAIN && --walks > 0);
     return result;
 #else
 #error "microvm runs on x86-64"

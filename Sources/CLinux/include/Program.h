@@ -12,9 +12,6 @@ enum { CLINUX_LITERAL = 0, CLINUX_DATA = 1, CLINUX_REGISTER = 2 };
 #define CLINUX_LOAD 0xffff
 #define CLINUX_NO_REGISTER 0xff
 
-// openat2(2) with RESOLVE_IN_ROOT gives up (EAGAIN) on ".." when anything at all was mounted or renamed since it began: how often to begin.
-#define CLINUX_WALKS 100
-
 // 40 bytes: what a start touches is what it costs (a first page touch is 2.7 ms on an emulated ring 0).
 struct clinux_instruction {
     int32_t values[6];
