@@ -33,7 +33,7 @@ enum CommandLineArguments {
     /// Options of runc's, which its parser takes with one dash as well, and engines write so: `-no-subreaper`.
     private static let flags: Set = [
         "all", "auto-dedup", "debug", "detach", "ext-unix-sk", "file-locks", "force", "help", "ignore-paused", "keep", "lazy-pages", "leave-running",
-        "link-remap", "no-new-keyring", "no-new-privs", "no-pivot", "no-subreaper", "pre-dump", "quiet", "shell-job",
+        "link-remap", "no-new-keyring", "no-new-privs", "no-pivot", "no-subreaper", "pre-dump", "quiet", "regex", "shell-job",
         "stats", "stop", "systemd-cgroup", "tcp-established", "tcp-skip-in-flight", "tty", "version",
     ]
     private static let valued: Set = [

@@ -141,6 +141,23 @@ PYTHON
     run -1 microvm state c
 }
 
+@test "delete --regex: every container whose id it is found in, and no other" {
+    command_is sleep 1000
+    create c
+    launch d
+    microvm delete --regex '^e|cc|dd'
+    is c created
+    is d running
+    run -1 microvm delete --regex '('
+    [[ $output == *'no regular expression'* ]]
+    # One that cannot be deleted does not keep the others.
+    run -1 microvm delete --regex '^[cd]$'
+    [[ $output == *'d that is not stopped'* ]]
+    [ "$(microvm list -q)" = d ]
+    microvm delete --force --regex d
+    [ -z "$(microvm list -q)" ]
+}
+
 @test "list and ps: tables, JSON and ids only" {
     [ "$(microvm list --format json)" = null ]
     command_is sleep 1000

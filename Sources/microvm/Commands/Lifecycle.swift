@@ -85,12 +85,27 @@ struct Delete: EngineCommand {
     static let configuration = CommandConfiguration(abstract: "Remove a container that has stopped, or was never started.")
     @OptionGroup var globals: GlobalOptions
     @Flag(name: .shortAndLong, help: "A running one too: it is killed. One that does not exist is no error.") var force = false
+    @Flag(help: "Every container in whose id this POSIX extended regular expression is found, as crun's delete has it.") var regex = false
     @OptionGroup var container: ContainerArgument
 
     func run() throws {
+        let root = try globals.stateRoot()
+        guard regex else { return try delete(container.id, in: root, missing: force) }
+        guard let expression = RegularExpression(container.id) else { throw Failure(.usage, "--regex: \"\(container.id)\" is no regular expression") }
+        var failures: [any Error] = []
+        for id in root.ids() where expression.matches(id) {
+            // Others' fate is not its own; and somebody else may have deleted it meanwhile.
+            do { try delete(id, in: root, missing: true) } catch { failures.append(error) }
+        }
+        failures.dropLast().forEach(Log.report)
+        if let last = failures.last { throw last }
+    }
+
+    /// - Parameter missing: whether one that does not exist is no error.
+    private func delete(_ id: String, in root: StateRoot, missing: Bool) throws {
         do {
-            try container.handle(globals).delete(force: force) { Logger(label: "microvm").warning("\($0)") }
-        } catch let error as SandboxError where force && error.kind == .noSuchContainer {
+            try ContainerHandle(id, in: root).delete(force: force) { Logger(label: "microvm").warning("\($0)") }
+        } catch let error as SandboxError where missing && error.kind == .noSuchContainer {
             return
         }
     }
