@@ -18,7 +18,9 @@ struct Microvm: ParsableCommand {
     static func main() {
         var command: any ParsableCommand
         do {
-            command = try parseAsRoot(CommandLineArguments.normalized(Array(CommandLine.arguments.dropFirst())))
+            let line = CommandLineArguments.normalized(Array(CommandLine.arguments.dropFirst()))
+            try checkCommand(line)
+            command = try parseAsRoot(line)
         } catch {
             exit(withError: error)
         }
@@ -35,5 +37,11 @@ struct Microvm: ParsableCommand {
             let status = (command as? any RuntimeCommand).flatMap(\.failureStatus)
             exit(withError: ExitCode(status ?? ExitStatus(of: error).rawValue))
         }
+    }
+
+    /// Refuses a line whose first word is no command of ours, in runc's words: with --help behind it the parser would not.
+    private static func checkCommand(_ line: [String]) throws(ValidationError) {
+        guard let word = line.first, !word.hasPrefix("-"), word != "help", !configuration.subcommands.contains(where: { $0._commandName == word }) else { return }
+        throw ValidationError("unknown command: No help topic for '\(word)'")
     }
 }

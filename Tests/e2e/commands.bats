@@ -18,6 +18,15 @@ teardown() { nothing_left; }
     done
 }
 
+@test "what is no command is refused, also when help is asked for" {
+    for words in 'no-such' 'no-such -h' '--root /run no-such --help'; do
+        # shellcheck disable=SC2086 # words
+        run -64 --separate-stderr "$microvm_program" $words
+        [[ $stderr == *"No help topic for 'no-such'"* ]]
+        [ -z "$output" ]
+    done
+}
+
 @test "completion scripts are for three shells" {
     for shell in bash zsh fish; do
         run -0 --separate-stderr "$microvm_program" --generate-completion-script "$shell"
