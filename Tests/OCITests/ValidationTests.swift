@@ -207,8 +207,8 @@ struct ValidationTests {
             limits.hcaHandles = 1
             resources.rdma = ["mlx5_0": limits]
         },
-        Case.resources("unified[\"../x.max\"]", "no cgroup file") { $0.unified = ["../x.max": "1"] },
-        Case.resources("unified[\"rdma.max\"]", "no controller \"rdma\"") { $0.unified = ["rdma.max": "1"] },
+        Case.resources("unified[\"../x.max\"]", "not the form CONTROLLER.VALUE `../x.max`") { $0.unified = ["../x.max": "1"] },
+        Case.resources("unified[\"rdma.max\"]", "the requested cgroup controller `rdma` is not available") { $0.unified = ["rdma.max": "1"] },
         Case.resources("unified[\"cgroup.freeze\"]", "belong to the runtime") { $0.unified = ["cgroup.freeze": "1"] },
     ])
     func refusedResources(_ test: Case) throws {

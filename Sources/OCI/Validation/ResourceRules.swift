@@ -73,11 +73,12 @@ extension Validation {
         let controllers = ["cpu", "cpuset", "hugetlb", "io", "memory", "misc", "pids"]
         let parts = key.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count >= 2, !parts.contains(""), !key.contains("/"), let controller = parts.first else {
-            return error(field, "is no cgroup file")
+            // crun's words, here and below.
+            return error(field, "the specified key has not the form CONTROLLER.VALUE `\(key)`")
         }
         if controller == "cgroup" { return error(field, "the files cgroup.* belong to the runtime") }
         if !controllers.contains(String(controller)) {
-            error(field, "the guest has no controller \"\(controller)\"; it has \(controllers.joined(separator: ", "))")
+            error(field, "the requested cgroup controller `\(controller)` is not available; the guest has \(controllers.joined(separator: ", "))")
         }
     }
 }
