@@ -59,6 +59,14 @@ public func signalText(_ signal: Int32) -> String {
 public func effectiveUserID() -> UInt32 { geteuid() }
 public func effectiveGroupID() -> UInt32 { getegid() }
 
+/// This process's supplementary groups.
+public func supplementaryGroups() throws(SystemError) -> [UInt32] {
+    // NGROUPS_MAX; asking for the number first could race with nothing but ourselves, and costs as much.
+    var groups = [gid_t](repeating: 0, count: 65536)
+    let count = try check(unsafe getgroups(Int32(groups.count), &groups), "getgroups")
+    return Array(groups.prefix(Int(count)))
+}
+
 /// Whether this process may execute the file.
 public func isExecutable(_ path: String) -> Bool { unsafe access(path, X_OK) == 0 }
 

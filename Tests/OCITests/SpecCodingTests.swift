@@ -89,6 +89,20 @@ struct SpecCodingTests {
             }
         }
     }
+
+    @Test(
+        "the caller's groups, when the annotation asks for them, by the container's mappings",
+        arguments: [
+            ("1", [], [7, 1005]), ("0", [], nil), (nil, [], nil),
+            ("1", [LinuxIDMapping(containerID: 0, hostID: 1000, size: 5), LinuxIDMapping(containerID: 50, hostID: 1005, size: 1)], [50]),
+        ] as [(String?, [LinuxIDMapping], [UInt32]?)])
+    func originalGroups(annotation: String?, mappings: [LinuxIDMapping], wanted: [UInt32]?) {
+        var spec = Spec()
+        spec.annotations["run.oci.keep_original_groups"] = annotation
+        spec.linux = LinuxConfig()
+        spec.linux?.gidMappings = mappings
+        #expect(spec.originalGroups([7, 1005]) == wanted)
+    }
 }
 
 func decode<T: Decodable>(_ text: String) throws -> T {

@@ -54,6 +54,14 @@ teardown() { nothing_left; }
 }
 
 # bats test_tags=smoke
+@test "run.oci.keep_original_groups gives the process the caller's groups" {
+    configure "$BUNDLE" '.process.user.additionalGids = [9]'
+    command_is grep ^Groups: /proc/self/status
+    [[ $(setpriv --groups 7,8 "$microvm_program" --root "$STATE" run "$BUNDLE") =~ ^Groups:.9\ *$ ]]
+    configure "$BUNDLE" '.annotations["run.oci.keep_original_groups"] = "1"'
+    [[ $(setpriv --groups 7,8 "$microvm_program" --root "$STATE" run "$BUNDLE") =~ ^Groups:.7\ 8\ *$ ]]
+}
+
 @test "capabilities, no_new_privs and seccomp are the spec's" {
     configure "$BUNDLE" '.process.noNewPrivileges = true
         | .process.capabilities = {bounding: ["CAP_KILL"], effective: ["CAP_KILL"], permitted: ["CAP_KILL"]}

@@ -8,7 +8,7 @@ let treatmentRows: [TreatmentTable.Row] = [
     .init("root.readonly", .guest),
     .init("hostname", .guest),
     .init("domainname", .guest),
-    .init("annotations", .host, "passed to hooks and state; none changes the sandbox"),
+    .init("annotations", .host, "passed to hooks and state; run.oci.keep_original_groups is crun's, no other changes the sandbox"),
 ] + processRows + mountRows + hookRows + linuxRows + resourceRows + virtualMachineRows
 
 private let confinedByMachine = "not applied: the virtual machine confines the container instead"

@@ -159,6 +159,7 @@ public final class ContainerMonitor {
         begin("create")
         var spec = plan.guestSpec
         spec.hooks?.createContainer.removeAll(where: HookRunner.isOfHost)
+        if let groups = try bundle.spec.originalGroups(supplementaryGroups()) { spec.process?.user.additionalGids = groups }
         if launch.listening > 0 { spec.process?.env += ["LISTEN_FDS=\(launch.listening)", "LISTEN_PID=1"] }
         if let shared, let namespaces = bundle.spec.linux?.namespaces { spec.linux?.namespaces = shared.guestNamespaces(namespaces) }
         if terminal, let size = console?.size { spec.process?.consoleSize = Box(height: UInt32(size.rows), width: UInt32(size.columns)) }
