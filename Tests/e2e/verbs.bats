@@ -158,6 +158,19 @@ PYTHON
     [ -z "$(microvm list -q)" ]
 }
 
+@test "delete: what cgroups there are below the container's, made in the guest or on this host, go with it" {
+    configure "$BUNDLE" '.mounts |= map(if .type == "cgroup" then .options -= ["ro"] else . end) | .linux.cgroupsPath = "/microvm-bats/above"'
+    command_is sleep 1000
+    launch c
+    microvm exec c sh -ec 'cd /sys/fs/cgroup; echo +pids >cgroup.subtree_control; mkdir below; cd below; echo threaded >cgroup.type; echo 1 >cgroup.threads'
+    # The guest's is not this host's.
+    [ -z "$(find /sys/fs/cgroup -type d -name below)" ]
+    find /sys/fs/cgroup -type d -path '*/microvm-bats/above' -exec mkdir -p {}/below/below \;
+    microvm delete --force c
+    [ -z "$(find /sys/fs/cgroup -type d -path '*/microvm-bats/*')" ]
+    find /sys/fs/cgroup -type d -name microvm-bats -exec rmdir {} +
+}
+
 @test "list and ps: tables, JSON and ids only" {
     [ "$(microvm list --format json)" = null ]
     command_is sleep 1000

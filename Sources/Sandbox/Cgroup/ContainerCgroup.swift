@@ -107,15 +107,23 @@ final class ContainerCgroup {
         for place in places where place.machine != nil { stay(out: place) }
     }
 
-    /// Removes cgroups; their processes are killed, or about to end.
+    /// Removes cgroups and what is below them; their processes are killed, or about to end.
     static func remove(_ paths: [String]) {
         // A killed process is in its cgroup until it is gone: 5 s.
         for attempt in 0..<500 {
-            let left = paths.filter { rmdir($0) != 0 && errno == EBUSY }
+            let left = paths.filter { !removeTree($0) }
             if left.isEmpty { return }
             if attempt == 100 { for path in left { killAll(path) } }
             usleep(10_000)
         }
+    }
+
+    /// The deepest first; false when one is in use.
+    private static func removeTree(_ path: String) -> Bool {
+        if rmdir(path) == 0 || errno != EBUSY { return true }
+        // Most names are files, which rmdir leaves alone.
+        for name in (try? Descriptor.open(path, O_RDONLY | O_DIRECTORY).entryNames()) ?? [] { _ = removeTree("\(path)/\(name)") }
+        return rmdir(path) == 0 || errno != EBUSY
     }
 
     private static func killAll(_ path: String) {
