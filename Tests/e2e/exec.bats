@@ -35,6 +35,32 @@ teardown() {
     [[ $output == *1 ]]
 }
 
+@test "-t in the foreground: the process has a terminal of the guest's, with the caller's size" {
+    run -0 script -qec "stty rows 31 cols 91; '$microvm_program' --root '$STATE' exec -t c sh -c 'tty; stty size'" /dev/null </dev/null
+    [[ $output == *'/dev/pts/0'*'31 91'* ]]
+}
+
+@test "--preserve-fds: open files of the caller's are the process's, their numbers kept" {
+    echo carried >"$BATS_TEST_TMPDIR/in"
+    # Not in this shell, whose own descriptors bats uses.
+    export IN=$BATS_TEST_TMPDIR/in OUT=$BATS_TEST_TMPDIR/out
+    run -0 bash -c 'exec "$0" --root "$STATE" exec --preserve-fds 2 c sh -c "cat <&3 >&4; cd /proc/\$\$/fd; echo *" 3<"$IN" 4>"$OUT"' "$microvm_program"
+    # 5 is the directory that is being read.
+    [ "$output" = '0 1 2 3 4 5' ]
+    [ "$(cat "$BATS_TEST_TMPDIR/out")" = carried ]
+}
+
+@test "--cgroup: the process is in a cgroup below the container's, which must be there" {
+    configure "$BUNDLE" '.mounts |= map(if .type == "cgroup" then .options -= ["ro"] else . end)'
+    launch d
+    microvm exec d mkdir /sys/fs/cgroup/below
+    [[ $(microvm exec --cgroup below d cat /proc/self/cgroup) == */below ]]
+    run -255 microvm exec --cgroup none d true
+    [[ $output == *none* ]]
+    run -255 microvm exec --cgroup .. d true
+    microvm delete --force d
+}
+
 @test "standard input and its end" {
     [ "$(head -c 100000 /dev/zero | microvm exec c wc -c)" = 100000 ]
 }

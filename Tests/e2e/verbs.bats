@@ -171,6 +171,24 @@ PYTHON
     find /sys/fs/cgroup -type d -name microvm-bats -exec rmdir {} +
 }
 
+@test "--systemd-cgroup: the container's cgroup is where systemd would make it" {
+    configure "$BUNDLE" '.linux.cgroupsPath = "bats-lab.slice:unit:c"'
+    command_is sleep 1000
+    microvm --systemd-cgroup create --bundle "$BUNDLE" --pid-file "$BATS_TEST_TMPDIR/c.pid" c </dev/null >/dev/null 2>&1
+    grep -q ':/bats.slice/bats-lab.slice/unit-c.scope$' "/proc/$(pid_of c)/cgroup"
+    microvm delete c
+    [ -z "$(find /sys/fs/cgroup -type d -name unit-c.scope)" ]
+    find /sys/fs/cgroup -type d -path '*/bats.slice*' -delete
+}
+
+@test "--config: another file than config.json, from the bundle on or absolute" {
+    command_is false
+    mkdir "$BUNDLE/config"
+    jq '.process.args = ["echo", "other"]' "$BUNDLE/config.json" >"$BUNDLE/config/other.json"
+    [ "$(microvm run --config config/other.json --bundle "$BUNDLE" c)" = other ]
+    [ "$(microvm run --config "$BUNDLE/config/other.json" "$BUNDLE")" = other ]
+}
+
 @test "list and ps: tables, JSON and ids only" {
     [ "$(microvm list --format json)" = null ]
     command_is sleep 1000
@@ -265,6 +283,8 @@ PYTHON
     echo '{"pids": {"limit": 44}}' >"$BATS_TEST_TMPDIR/resources"
     microvm update -r "$BATS_TEST_TMPDIR/resources" c
     [ "$(guest pids.max)" = 44 ]
+    microvm update --memory 64M --memory-reservation 16M --memory-swap 96M --cpuset-cpus 0 --cpuset-mems 0 --blkio-weight 100 c
+    [ "$(guest memory.low) $(guest memory.swap.max)" = '16777216 33554432' ]
     # A period alone leaves the quota.
     microvm update --cpu-period 50000 c
     [ "$(guest cpu.max)" = '50000 50000' ]
@@ -273,6 +293,8 @@ PYTHON
     if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
         cd /sys/fs/cgroup/microvm-bats/update
         [ "$(cat memory.max pids.max cpu.max | tr '\n' ' ')" = '67108864 44 max 100000 ' ]
+        # These name the host's, for the machine beside it too.
+        [ "$(cat {.,../update.microvm}/cpuset.{cpus,mems} | tr '\n' ' ')" = '0 0 0 0 ' ]
         cd /
     fi
     run -1 microvm update --memory lots c
