@@ -1,18 +1,15 @@
 import CLinux
 import Glibc
-import Linux
-import OCI
 
-/// Id maps of user namespaces (user_namespaces(7)).
-enum IDMapNamespace {
-    static func write(_ mappings: [LinuxIDMapping], to path: String) throws(SystemError) {
-        let lines = mappings.map { "\($0.containerID) \($0.hostID) \($0.size)\n" }.joined()
+/// Id maps of user namespaces, as the lines of `/proc/PID/uid_map` (user_namespaces(7)).
+public enum IDMapNamespace {
+    public static func write(_ lines: String, to path: String) throws(SystemError) {
         // One write: the kernel takes no second.
         _ = try Descriptor.open(path, O_WRONLY).write(Array(lines.utf8))
     }
 
     /// A user namespace nobody is in, for its maps.
-    static func make(uids: [LinuxIDMapping], gids: [LinuxIDMapping]) throws(SystemError) -> Descriptor {
+    public static func make(uids: String, gids: String) throws(SystemError) -> Descriptor {
         var options = ProgramProcess.Options()
         options.namespaces = UInt64(UInt32(bitPattern: CLONE_NEWUSER))
         let child = try ProgramProcess(options) { control in
@@ -24,7 +21,7 @@ enum IDMapNamespace {
             try? child.control.shutdown(.both)
             // It ends at once; waiting takes microseconds.
             _ = try? child.control.read(upTo: 1)
-            waitpid(child.pid, nil, 0)
+            _ = unsafe waitpid(child.pid, nil, 0)
             child.release()
         }
         try write(uids, to: "/proc/\(child.pid)/uid_map")

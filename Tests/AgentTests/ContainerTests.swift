@@ -284,21 +284,6 @@ extension RealContainers {
             #expect(text.contains("cgroup.procs"))
         }
 
-        @Test("a bind mount whose ids are mapped")
-        func mappedMount() throws {
-            let source = machine.root + "/mapped"
-            mkdir(source, 0o755)
-            try Descriptor.open("\(source)/file", O_WRONLY | O_CREAT, mode: 0o644).writeAll("x")
-            chown("\(source)/file", 1000, 1000)
-            let text = try run("stat -c %u:%g /mnt/file") {
-                var mount = Mount(destination: "/mnt", type: "bind", source: source, options: ["bind"])
-                mount.uidMappings = [LinuxIDMapping(containerID: 1000, hostID: 7000, size: 1)]
-                mount.gidMappings = [LinuxIDMapping(containerID: 1000, hostID: 8000, size: 1)]
-                $0.mounts.append(mount)
-            }
-            #expect(text == "7000:8000\n")
-        }
-
         @Test("hooks in the guest run where the specification says, with the state on standard input")
         func hooks() throws {
             try Descriptor.open(machine.root + "/bin/hook", O_WRONLY | O_CREAT, mode: 0o755).writeAll("#!/bin/sh\ncat > /tmp/started; hostname >> /tmp/started\n")

@@ -48,6 +48,20 @@ struct HostInterfaceTests {
         try body(directory)
     }
 
+    @Test("a copy of a mount shows its files with the ids of a user namespace, and takes them back", .enabled(if: geteuid() == 0))
+    func mappedIDs() throws {
+        try withDirectory { directory in
+            let file = try Descriptor.open("file", O_WRONLY | O_CREAT, mode: 0o600, at: directory)
+            fchown(file.raw, 1000, 1001)
+            let tree = try Descriptor.mountTree("/proc/self/fd/\(directory.raw)", recursive: false)
+            try tree.mapMountIDs(by: IDMapNamespace.make(uids: "0 0 1\n1000 7000 1\n", gids: "0 0 1\n1001 8000 1\n"), recursive: false)
+            let seen = try Descriptor.open("file", O_RDONLY, at: tree)
+            #expect(try [seen.status().st_uid, seen.status().st_gid] == [7000, 8000])
+            fchown(seen.raw, 7000, 8000)
+            #expect(try [file.status().st_uid, file.status().st_gid] == [1000, 1001])
+        }
+    }
+
     @Test("a replaced file has the new content, and no temporary file is left")
     func replace() throws {
         try withDirectory { directory in

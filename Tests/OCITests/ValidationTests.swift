@@ -76,6 +76,12 @@ struct ValidationTests {
         Case("mounts[0].options", "only a bind mount can have its ids mapped") {
             $0.mounts = [mapped(Mount(destination: "/a", type: "tmpfs"), uid: [range(0, 1, 1)], gid: [range(0, 1, 1)])]
         },
+        Case("mounts[0].options", "is no map of ids") {
+            $0.mounts = [Mount(destination: "/a", source: "/b", options: ["bind", "idmap=uids=0-1;gids=0-1-1"])]
+        },
+        Case("mounts[0].options", "is no map of ids") {
+            $0.mounts = [Mount(destination: "/a", source: "/b", options: ["bind", "idmap=uids=@0-1-1;gids=0-1-1"])]
+        },
         Case("mounts[0].options", "idmap without uidMappings needs") {
             $0.mounts = [Mount(destination: "/a", source: "/b", options: ["bind", "idmap"])]
         },

@@ -53,6 +53,27 @@ struct PlanTests {
         #expect(plan.guestSpec.mounts.map(\.source) == ["mount0", "mount0", "mount2"].map { "/run/microvm/shares/\($0)@/etc" })
     }
 
+    @Test("a bind mount's ids are mapped on the host: the guest sees a mount without a map")
+    func idMap() throws {
+        let range = LinuxIDMapping(containerID: 0, hostID: 1000, size: 10)
+        let plan = try plan {
+            $0.linux?.namespaces.append(LinuxNamespace(type: .user))
+            $0.linux?.uidMappings = [range]
+            $0.linux?.gidMappings = [range]
+            $0.mounts = [["bind"], ["bind", "idmap"], ["bind", "ridmap", "nosuid"], ["rbind", "idmap=uids=@5-6-1#2-3-4"]].map {
+                Mount(destination: "/d", source: "/etc", options: $0)
+            }
+        }
+        let other = [LinuxIDMapping(containerID: 5, hostID: 1006, size: 1), LinuxIDMapping(containerID: 2, hostID: 3, size: 4)]
+        #expect(
+            plan.shares.dropFirst().map(\.idMap) == [
+                nil, MountIDMap(uids: [range], gids: [range], isRecursive: false), MountIDMap(uids: [range], gids: [range], isRecursive: true),
+                MountIDMap(uids: other, gids: [range], isRecursive: true),
+            ])
+        #expect(plan.guestSpec.mounts.map(\.options) == [["bind"], ["bind"], ["bind", "nosuid"], ["rbind"]])
+        #expect(plan.guestSpec.mounts.map(\.source) == [0, 1, 2, 3].map { "/run/microvm/shares/mount\($0)@/etc" })
+    }
+
     @Test("a bind mount follows what the host mounts and unmounts only where it is shared or a slave")
     func propagation() throws {
         func follows(_ options: String...) throws -> Bool {

@@ -141,6 +141,30 @@ teardown() { nothing_left; }
     [[ $output == *$'/volume /a\n'*$'/volume /b\n'*'/hosts /c'* ]]
 }
 
+@test "idmap: a volume's files are whose its maps say, and those made there are the host's users' again" {
+    [ -n "${MICROVM_LAB_SCRATCH:-}" ] || skip 'needs a file system whose ids can be mapped: runs in the lab only'
+    local volume=$MICROVM_LAB_SCRATCH/volume
+    mkdir "$volume"
+    touch "$volume/file"
+    chown 5:6 "$volume/file"
+    chmod 777 "$volume"
+    configure "$BUNDLE" '.mounts += [{destination: "/mnt", type: "bind", source: $volume, options: ["rbind"],
+        uidMappings: [{containerID: 0, hostID: 0, size: 1}, {containerID: 5, hostID: 1000, size: 1}],
+        gidMappings: [{containerID: 0, hostID: 0, size: 1}, {containerID: 6, hostID: 1001, size: 1}]}]
+        | .process.user = {uid: 1000, gid: 1001}' --arg volume "$volume"
+    script_is 'stat -c %u:%g /mnt/file; touch /mnt/made; echo mine >/mnt/file'
+    [ "$(microvm run "$BUNDLE")" = 1000:1001 ]
+    [ "$(stat -c %u:%g "$volume/made" "$volume/file" | uniq)" = 5:6 ]
+    [ "$(cat "$volume/file")" = mine ]
+    # By crun's option, and by the container's own map.
+    configure "$BUNDLE" '.mounts[-1] |= (del(.uidMappings, .gidMappings) | .options = ["bind", "idmap=uids=5-7-1;gids=6-8-1"])'
+    script_is 'stat -c %u:%g /mnt/file'
+    [ "$(microvm run "$BUNDLE")" = 7:8 ]
+    configure "$BUNDLE" '.mounts[-1].options = ["bind", "idmap"] | .linux.namespaces += [{type: "user"}]
+        | .linux.uidMappings = [{containerID: 0, hostID: 0, size: 2000}] | .linux.gidMappings = [{containerID: 0, hostID: 0, size: 2000}]'
+    [ "$(microvm run "$BUNDLE")" = 5:6 ]
+}
+
 @test "tmpfs, proc, sysfs, devices and their options" {
     configure "$BUNDLE" '.mounts += [{destination: "/scratch", type: "tmpfs", source: "tmpfs", options: ["nosuid", "noexec", "size=1m", "mode=750"]}]'
     script_is 'grep " /scratch " /proc/mounts; ls -d /proc/1 /sys/kernel; echo x >/dev/null; head -c 4 /dev/zero | wc -c; ls -l /dev/fd'

@@ -51,6 +51,8 @@ private let mountRows: [TreatmentTable.Row] = [
     .init("mounts[type=cgroup]", .guest, "cgroup v2, whatever version the host has"),
     .init("mounts[type=bind]", .host, "shared with the guest by virtio-fs"),
     .init("mounts[type=none]", .host, "shared with the guest by virtio-fs"),
+    .init("mounts[].uidMappings", .host, "by this host's kernel, where the source's file system can have its ids mapped"),
+    .init("mounts[].gidMappings", .host, "by this host's kernel, where the source's file system can have its ids mapped"),
 ]
 
 private let hookRows: [TreatmentTable.Row] = [

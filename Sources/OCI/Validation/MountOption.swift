@@ -19,7 +19,7 @@ public enum MountOption {
     private static let known = Set(names)
 
     /// Whether this is data for the file system rather than a flag of the mount.
-    static func isFileSystemData(_ option: String) -> Bool { !known.contains(option) }
+    static func isFileSystemData(_ option: String) -> Bool { !known.contains(option) && !Mount.isIDMapOption(option) }
 }
 
 /// File systems a spec may ask the guest's kernel for, and the options each takes.

@@ -56,11 +56,11 @@ extension Validation {
         }
         check(mount.uidMappings, at: "\(field).uidMappings")
         check(mount.gidMappings, at: "\(field).gidMappings")
-        let wanted = mount.options.contains("idmap") || mount.options.contains("ridmap")
-        guard wanted || !mount.uidMappings.isEmpty else { return }
-        if !mount.isBind { error("\(field).options", "only a bind mount can have its ids mapped") }
-        if mount.uidMappings.isEmpty, !has(.user) {
-            error("\(field).options", "idmap without uidMappings needs a namespace of type user")
+        do throws(InvalidField) {
+            guard try mount.idMap(spec.linux) != nil else { return }
+            if !mount.isBind { error("\(field).options", "only a bind mount can have its ids mapped") }
+        } catch {
+            self.error("\(field).\(error.field)", error.reason)
         }
     }
 

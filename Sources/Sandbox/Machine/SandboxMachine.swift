@@ -160,18 +160,19 @@ public final class SandboxMachine {
     func join(_ other: SharedMachine, as id: String, _ shares: [Plan.Share], _ cache: ShareCache, build: String) throws {
         let monitor = try ControlClient(other.directory)
         membership = monitor
-        _ = try monitor.call(
-            MonitorMethods.join,
-            JoinRequest.with {
-                $0.containerID = id
-                $0.shares = shares.map { share in
-                    .with {
-                        $0.name = share.name
-                        $0.path = share.path
-                        $0.mode = share.mode(cache)
-                    }
+        // A mount whose ids are mapped has no path but this.
+        let mapped = try Dictionary(uniqueKeysWithValues: shares.filter { $0.idMap != nil }.map { ($0.name, try Self.openRoot($0)) })
+        let request = JoinRequest.with {
+            $0.containerID = id
+            $0.shares = shares.map { share in
+                .with {
+                    $0.name = share.name
+                    $0.path = mapped[share.name].map { "/proc/\(processID())/fd/\($0.raw)" } ?? share.path
+                    $0.mode = share.mode(cache)
                 }
-            })
+            }
+        }
+        _ = try withExtendedLifetime(mapped) { try monitor.call(MonitorMethods.join, request) }
         try dialAgent()
         try waiter.wait("the guest's agent", atMost: Self.restoreDeadline) { agent != nil }
         try waitForAnswers([{ self.agent?.shakeHands(build: build, Self.answer($0)) }])
@@ -181,13 +182,19 @@ public final class SandboxMachine {
     /// without them the machine keeps the host's own mounts busy.
     private static func openRoot(_ share: Plan.Share) throws(SandboxError) -> Descriptor {
         do throws(SystemError) {
+            if let map = share.idMap {
+                let copy = try Descriptor.mountTree(share.path, recursive: true)
+                try copy.makeMountsPrivate()
+                try copy.mapMountIDs(by: IDMapNamespace.make(uids: map.uids.lines, gids: map.gids.lines), recursive: map.isRecursive)
+                return copy
+            }
             if !share.isRoot, !share.followsMounts, let copy = try? Descriptor.mountTree(share.path, recursive: true) {
                 try copy.makeMountsPrivate()
                 return copy
             }
             return try Descriptor.openPath(share.path)
         } catch {
-            throw SandboxError(.missing(error.errno), "\(share.field): \(share.path): \(error.errno)")
+            throw SandboxError(.missing(error.errno), "\(share.field): \(share.path): \(share.idMap == nil ? "\(error.errno)" : "\(error)")")
         }
     }
 

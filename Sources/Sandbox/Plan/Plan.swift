@@ -15,6 +15,8 @@ public struct Plan: Sendable, Equatable {
         public var exceptSubmounts = false
         /// What this host mounts below it later, or unmounts, is seen too.
         public var followsMounts = false
+        /// Whose its files are, if not whose they are on the host.
+        public var idMap: MountIDMap?
         /// The spec's field that asks for it.
         public let field: String
 
@@ -30,6 +32,7 @@ public struct Plan: Sendable, Equatable {
         /// Whether it is the same files, to be used in the same way.
         fileprivate func shows(_ other: Share) -> Bool {
             (path, readOnly, exceptSubmounts, followsMounts) == (other.path, other.readOnly, other.exceptSubmounts, other.followsMounts)
+                && idMap == other.idMap
         }
     }
 
@@ -84,8 +87,9 @@ public struct Plan: Sendable, Equatable {
             guestSpec.mounts.append(Self.sharedMemory(mount, found))
         case .directory, .hostMemory, .file:
             let writable = found != .file && mount.isReadOnlyAtRoot ? submounts(source) : []
-            let share = share(source, mount, exceptSubmounts: !writable.isEmpty, at: index)
-            var guestMount = mount
+            let share = try share(source, mount, exceptSubmounts: !writable.isEmpty, at: index)
+            // The host has mapped them.
+            var guestMount = mount.withoutIDMap
             guestMount.source = Self.guestPath(share.name, of: source)
             if found == .file { files.insert(guestMount.source) }
             guestSpec.mounts.append(guestMount)
@@ -108,10 +112,12 @@ public struct Plan: Sendable, Equatable {
     }
 
     /// The share of a bind mount's source: one for all mounts of it, in which a file is one file.
-    private mutating func share(_ source: String, _ mount: Mount, exceptSubmounts: Bool, at index: Int) -> Share {
+    private mutating func share(_ source: String, _ mount: Mount, exceptSubmounts: Bool, at index: Int) throws(SandboxError) -> Share {
+        let idMap: MountIDMap?
+        do { idMap = try mount.idMap(guestSpec.linux) } catch { throw SandboxError(.badInput, "mounts[\(index)].\(error)") }
         let share = Share(
             name: "\(prefix)mount\(index)", path: source, readOnly: mount.isReadOnly, exceptSubmounts: exceptSubmounts, followsMounts: mount.followsMounts,
-            field: "mounts[\(index)].source")
+            idMap: idMap, field: "mounts[\(index)].source")
         if let known = shares.first(where: { $0.shows(share) && !$0.isRoot }) { return known }
         shares.append(share)
         return share
@@ -137,7 +143,7 @@ public struct Plan: Sendable, Equatable {
     }
 
     private static func sharedMemory(_ mount: Mount, _ source: SourceKind) -> Mount {
-        var options = mount.options.filter { !["bind", "rbind"].contains($0) && !$0.hasSuffix("private") && !$0.hasSuffix("slave") && !$0.hasSuffix("shared") }
+        var options = mount.withoutIDMap.options.filter { !["bind", "rbind"].contains($0) && !$0.hasSuffix("private") && !$0.hasSuffix("slave") && !$0.hasSuffix("shared") }
         options.append("mode=1777")
         if case .hostMemory(let size) = source { options.append("size=\(size)") }
         return Mount(destination: mount.destination, type: "tmpfs", source: "shm", options: options)
@@ -163,6 +169,15 @@ extension Mount {
     var followsMounts: Bool {
         let kinds = ["private", "unbindable", "slave", "shared"]
         return options.last { option in kinds.contains { option == $0 || option == "r" + $0 } }.map { $0.hasSuffix("slave") || $0.hasSuffix("shared") } ?? false
+    }
+
+    /// As it is mounted where its files have their ids already.
+    fileprivate var withoutIDMap: Mount {
+        var mount = self
+        mount.options.removeAll { Mount.isIDMapOption($0) }
+        mount.uidMappings = []
+        mount.gidMappings = []
+        return mount
     }
 
     /// Whether what is mounted below is not (runc, and mount(8) by default).

@@ -22,7 +22,6 @@ final class Creation {
     private var isDone = false
     /// Kept until the child has its own.
     private var joined: [(descriptor: Descriptor, flag: Int32)] = []
-    private var idMapped: [Int: Descriptor] = [:]
     private var spareFileSystems: [Int: SpareFileSystem] = [:]
     private var spareNamespace: Descriptor?
     /// Until the child shows them.
@@ -49,7 +48,6 @@ final class Creation {
         do {
             try prepareCgroup()
             try openNamespaces()
-            try mapMountIDs()
             let devices = spec.devices
             if ContainerProgram.hasOwnDevices(spec), devices.contains(where: { ContainerProgram.isShown($0, in: spec) }) {
                 nodes = try DeviceNodes(devices, of: id, linux)
@@ -86,25 +84,6 @@ final class Creation {
         }
     }
 
-    private func mapMountIDs() throws {
-        for (index, mount) in spec.mounts.enumerated() where mount.isBind {
-            let isMapped = mount.options.contains("idmap") || mount.options.contains("ridmap")
-            guard isMapped || !mount.uidMappings.isEmpty else { continue }
-            // Without maps of its own the container's.
-            let namespace = try IDMapNamespace.make(
-                uids: mount.uidMappings.isEmpty ? linux.uidMappings : mount.uidMappings,
-                gids: mount.gidMappings.isEmpty ? linux.gidMappings : mount.gidMappings)
-            let isRecursive = mount.options.contains("rbind")
-            do {
-                let tree = try Descriptor.mountTree(mount.source, recursive: isRecursive)
-                try tree.mapMountIDs(by: namespace, recursive: isRecursive || mount.options.contains("ridmap"))
-                idMapped[index] = tree
-            } catch {
-                throw InvalidField("mounts[\(index)].uidMappings", "\(error)")
-            }
-        }
-    }
-
     /// Parameters of the whole machine: a container with ids of its own may not write them, its spec may.
     private func writeMachineParameters() {
         guard linux.namespaces.contains(where: { $0.type == .user }) else { return }
@@ -137,7 +116,6 @@ final class Creation {
                 var inputs = ContainerProgram.Inputs(id: self.id, control: control, process: steps)
                 inputs.joined = self.joined.filter { $0.flag != CLONE_NEWPID }.map { ($0.descriptor.raw, $0.flag) }
                 inputs.cgroup = self.context.cgroups.path + "/" + self.cgroup.path.joined(separator: "/")
-                inputs.idMapped = self.idMapped.mapValues(\.raw)
                 inputs.made = self.spareFileSystems.mapValues(\.place)
                 inputs.emptyDirectory = self.context.emptyDirectory
                 let program = ContainerProgram(self.spec, inputs)
@@ -210,8 +188,8 @@ final class Creation {
 
     private func setUpNamespaces(_ pid: Int32) throws(SystemError) {
         if linux.namespaces.contains(where: { $0.type == .user && $0.path.isEmpty }) {
-            try IDMapNamespace.write(linux.uidMappings, to: "/proc/\(pid)/uid_map")
-            try IDMapNamespace.write(linux.gidMappings, to: "/proc/\(pid)/gid_map")
+            try IDMapNamespace.write(linux.uidMappings.lines, to: "/proc/\(pid)/uid_map")
+            try IDMapNamespace.write(linux.gidMappings.lines, to: "/proc/\(pid)/gid_map")
         }
         if !linux.timeOffsets.isEmpty {
             let lines = linux.timeOffsets.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value.secs ?? 0) \($0.value.nanosecs ?? 0)\n" }

@@ -34,8 +34,8 @@ struct MountPlan: Equatable {
 
     private mutating func apply(_ option: String) {
         switch option {
-        case "bind", "defaults", "idmap": break
-        case "rbind", "ridmap": isRecursive = true
+        case "bind", "defaults", "idmap", "ridmap": break
+        case "rbind": isRecursive = true
         case "remount": isRemount = true
         case "tmpcopyup": copiesUp = true
         default:

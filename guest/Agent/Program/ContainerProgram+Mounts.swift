@@ -42,12 +42,8 @@ extension ContainerProgram {
 
     private mutating func bind(_ index: Int, _ plan: MountPlan) {
         let tree = SystemCallProgram.Argument.register(registers.tree)
-        if let mapped = inputs.idMapped[index] {
-            program.load(.literal(mapped), into: registers.tree)
-        } else {
-            let flags = Int32(OPEN_TREE_CLONE) | O_CLOEXEC | (plan.isRecursive ? Int32(AT_RECURSIVE) : 0)
-            program.call(SYS_open_tree, .literal(AT_FDCWD), program.text(mounts[index].source), .literal(flags), into: registers.tree)
-        }
+        let flags = Int32(OPEN_TREE_CLONE) | O_CLOEXEC | (plan.isRecursive ? Int32(AT_RECURSIVE) : 0)
+        program.call(SYS_open_tree, .literal(AT_FDCWD), program.text(mounts[index].source), .literal(flags), into: registers.tree)
         setAttributes(plan, of: tree)
         program.attachMount(tree, to: .register(registers.target))
     }

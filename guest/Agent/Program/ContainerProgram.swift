@@ -18,8 +18,6 @@ struct ContainerProgram {
         var cgroup: String?
         /// Namespaces to join: descriptor and `CLONE_NEW*` flag.
         var joined: [(descriptor: Int32, flag: Int32)] = []
-        /// By mount: detached mounts whose ids are mapped already.
-        var idMapped: [Int: Int32] = [:]
         /// By mount: where file systems are that are there already; a `/dev` among them has its nodes and links.
         var made: [Int: String] = [:]
         /// A directory nobody can put anything into.
