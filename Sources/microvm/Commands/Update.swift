@@ -15,8 +15,8 @@ struct Update: EngineCommand {
     @Option(help: "Relative weight, 2 to 262144.") var cpuShare: UInt64?
     @Option(help: "Microseconds.") var cpuPeriod: UInt64?
     @Option(parsing: .unconditional, help: "Microseconds of each period; -1: no limit.") var cpuQuota: Int64?
-    @Option(help: "CPUs of the guest, 0-3,7.") var cpusetCpus: String?
-    @Option(help: "Memory nodes of the guest.") var cpusetMems: String?
+    @Option(help: "CPUs of this host that the machine runs on, 0-3,7.") var cpusetCpus: String?
+    @Option(help: "Memory nodes of this host that the machine is on.") var cpusetMems: String?
     @Option(parsing: .unconditional, help: "Bytes, or with K, M or G; -1: no limit.") var memory: String?
     @Option(parsing: .unconditional, help: "Bytes kept for it, if possible.") var memoryReservation: String?
     @Option(parsing: .unconditional, help: "Memory and swap together.") var memorySwap: String?
