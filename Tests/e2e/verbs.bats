@@ -171,6 +171,14 @@ PYTHON
     find /sys/fs/cgroup -type d -name microvm-bats -exec rmdir {} +
 }
 
+@test "a small share of CPU time holds the program up, not its creation" {
+    configure "$BUNDLE" '.linux.resources.cpu = {quota: 1000, period: 100000} | .linux.cgroupsPath = "/microvm-bats/slow"'
+    MICROVM_TIMEOUT=30 create c
+    [ ! -e /sys/fs/cgroup/cgroup.controllers ] || [ "$(cat /sys/fs/cgroup/microvm-bats/slow/cpu.max)" = '1000 100000' ]
+    microvm delete --force c
+    find /sys/fs/cgroup -type d -name microvm-bats -exec rmdir {} +
+}
+
 @test "--systemd-cgroup: the container's cgroup is where systemd would make it" {
     configure "$BUNDLE" '.linux.cgroupsPath = "bats-lab.slice:unit:c"'
     command_is sleep 1000

@@ -151,7 +151,7 @@ public final class ContainerMonitor {
         }
         plan.shares = try seenByHooks(plan.shares)
         let machine = try shared.map { try join($0, plan) } ?? machineStarter(directory, pool).start(plan)
-        try settle(machine, bundle.spec)
+        try standIn?.waitUntilReady(machine.waiter)
         let guestStreams = try openStreams(machine, terminal)
         try runCreateHooks()
         if !hasOwnNetwork { try connectNetwork(machine) }
@@ -170,6 +170,7 @@ public final class ContainerMonitor {
         }
         record?.guestPID = try machine.call(AgentMethods.createContainer, request).pid
         if hasOwnNetwork { try connectNetwork(machine) }
+        try limitTime()
         try serve(.created, machine, directory)
     }
 
@@ -209,10 +210,9 @@ public final class ContainerMonitor {
         return directory
     }
 
-    /// The machine is up: what was prepared on this host meanwhile must be ready too.
-    func settle(_ machine: SandboxMachine, _ spec: Spec) throws {
-        try standIn?.waitUntilReady(machine.waiter)
-        try cgroup?.apply(spec.linux?.resources ?? LinuxResources(), .running)
+    /// From here on the machine's CPU time is the container's: neither booting nor making the container is on its account.
+    func limitTime() throws {
+        try cgroup?.apply(spec?.linux?.resources ?? LinuxResources(), .running)
     }
 
     func openStreams(_ machine: SandboxMachine, _ terminal: Bool) throws -> Streams {

@@ -112,7 +112,8 @@ extension ContainerMonitor {
             spec, document, bundle: launch.bundle.isEmpty ? snapshot.bundle : launch.bundle, rootfs: snapshot.rootfs, memory: whole, snapshot.shares, in: root)
         let machine = try machineStarter(directory).start(
             size, seenByHooks(snapshot.shares), from: saved, base: snapshot.openParent(), extraMemory: snapshot.extraMemory)
-        try settle(machine, spec)
+        try standIn?.waitUntilReady(machine.waiter)
+        try limitTime()
         let streams = try openStreams(machine, terminal)
         try runCreateHooks()
         try connectNetwork(machine)
