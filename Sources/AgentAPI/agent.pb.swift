@@ -538,6 +538,9 @@ public nonisolated struct RenewRequest: Sendable {
   /// The machine's; empty: it keeps the one it has.
   public var hostname: String = String()
 
+  /// How many CPUs shall be up; 0: as many as are.
+  public var cpus: UInt32 = 0
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -1680,7 +1683,7 @@ nonisolated extension OOMResponse: SwiftProtobuf.Message, SwiftProtobuf._Message
 
 nonisolated extension RenewRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".RenewRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}seed\0\u{3}nanoseconds_since_epoch\0\u{1}hostname\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}seed\0\u{3}nanoseconds_since_epoch\0\u{1}hostname\0\u{1}cpus\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1691,6 +1694,7 @@ nonisolated extension RenewRequest: SwiftProtobuf.Message, SwiftProtobuf._Messag
       case 1: try { try decoder.decodeSingularBytesField(value: &self.seed) }()
       case 2: try { try decoder.decodeSingularInt64Field(value: &self.nanosecondsSinceEpoch) }()
       case 3: try { try decoder.decodeSingularStringField(value: &self.hostname) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.cpus) }()
       default: break
       }
     }
@@ -1706,6 +1710,9 @@ nonisolated extension RenewRequest: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if !self.hostname.isEmpty {
       try visitor.visitSingularStringField(value: self.hostname, fieldNumber: 3)
     }
+    if self.cpus != 0 {
+      try visitor.visitSingularUInt32Field(value: self.cpus, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1713,6 +1720,7 @@ nonisolated extension RenewRequest: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if lhs.seed != rhs.seed {return false}
     if lhs.nanosecondsSinceEpoch != rhs.nanosecondsSinceEpoch {return false}
     if lhs.hostname != rhs.hostname {return false}
+    if lhs.cpus != rhs.cpus {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

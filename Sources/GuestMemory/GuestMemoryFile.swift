@@ -6,6 +6,8 @@ extension GuestMemory {
     public static let pageSize = Mapping.pageSize
     /// Written at once.
     private static let runLimit = 1 << 20
+    /// Smaller holes take a page at a time: where free pages are rare the guest writes to a few of them, not to all.
+    private static let smallestHoleOfHugePages = 16 << 20
 
     /// Writes every page that is not all zeroes to an empty `file`.
     ///
@@ -67,7 +69,7 @@ extension GuestMemory {
 
     private static func zero(_ mapping: Mapping, _ range: Range<Int>) throws(SystemError) {
         try mapping.clear(at: range.lowerBound, count: range.count, access: [.read, .write])
-        mapping.preferHugePages(at: range.lowerBound, count: range.count)
+        if range.count >= smallestHoleOfHugePages { mapping.preferHugePages(at: range.lowerBound, count: range.count) }
     }
 
     /// This memory and more beside it, of zeroes. For memory that is mapped from a file: it has no other yet.

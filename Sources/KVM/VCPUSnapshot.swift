@@ -73,6 +73,13 @@ extension VCPU {
         try setEvents(state.events)
     }
 
+    /// Makes a fresh vCPU's time-stamp counter that of another one, whose state was restored a moment ago: KVM takes two that are set to
+    /// the same value within a second for one clock (`kvm_synchronize_tsc`).
+    public func setClock(of other: State) throws(SystemError) {
+        if other.tscFrequency != (try tscFrequency()) { try setTSCFrequency(other.tscFrequency) }
+        _ = try trySettingMSRs(other.msrs.filter { $0.index == MSR.tsc }[...])
+    }
+
     private func setSavedMSRs(_ saved: [(index: UInt32, value: UInt64)], _ settable: Set<UInt32>) throws(SystemError) {
         if let foreign = saved.first(where: { !settable.contains($0.index) }) {
             throw SystemError("register 0x\(String(foreign.index, radix: 16)) is none that KVM saves here", .invalidArgument)

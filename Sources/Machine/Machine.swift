@@ -8,8 +8,10 @@ import Virtio
 
 /// What a machine is made of. Files arrive open: the VMM chooses no path.
 public struct MachineConfiguration: Sendable {
-    /// 1…16.
+    /// 1…16. More than a snapshot has are fresh when the guest goes on, which may bring them up then.
     public var cpus: Int
+    /// As many as a machine that goes on from this one's snapshot may have: the guest is told of them at its boot. ``cpus`` to 16.
+    public var possibleCPUs: Int
     /// Guest RAM in bytes, a multiple of 4,096.
     public var memory: Int
     /// Bytes plugged in once the guest goes on from a snapshot, a multiple of 2 MiB.
@@ -29,6 +31,7 @@ public struct MachineConfiguration: Sendable {
         cpus: Int, memory: Int, kernel: Descriptor, image: Descriptor?, commandLine: String, softwareKVM: Bool, program: Descriptor? = nil
     ) {
         self.cpus = cpus
+        possibleCPUs = cpus
         self.memory = memory
         self.kernel = kernel
         self.image = image
@@ -84,22 +87,18 @@ public final class Machine: Sendable {
 
         let kernel = try KernelImage.load(configuration.kernel, into: memory)
         let line = KernelCommandLine.make(
-            cpus: configuration.cpus, devices: frame.places, rootOnPmem: frame.image != nil, softwareKVM: configuration.softwareKVM,
+            cpus: configuration.cpus, possibleCPUs: configuration.possibleCPUs, devices: frame.places, rootOnPmem: frame.image != nil, softwareKVM: configuration.softwareKVM,
             extra: configuration.commandLine)
         try stage("write boot tables") {
             try BootParameters(commandLine: line, ram: ram, reserved: frame.reserved, randomSeed: try randomBytes(64)).write(to: memory)
-            try MPTable(cpus: configuration.cpus).write(to: memory)
+            try MPTable(cpus: configuration.possibleCPUs).write(to: memory)
             try BootState.writeTables(to: memory)
         }
 
         let supported = try stage("read the CPU's features") { try system.supportedCPUID() }
         let vcpus = try stage("create vCPUs") {
             try (0..<configuration.cpus).map { index in
-                let vcpu = try frame.virtualMachine.createVCPU(index)
-                try vcpu.setCPUID(
-                    CPUID.table(supported, cpu: index, cpus: configuration.cpus, softwareKVM: configuration.softwareKVM))
-                try BootState.configureLocalAPIC(of: vcpu)
-                try BootState.configureStateComponents(of: vcpu, cpuid: supported)
+                let vcpu = try Self.freshVCPU(index, frame, configuration, supported)
                 if index == 0 { try BootState.apply(to: vcpu, entry: kernel.entry) }
                 return vcpu
             }
@@ -134,6 +133,17 @@ public final class Machine: Sendable {
         image = frame.image
         transports = frame.transports
         self.end = end
+    }
+
+    /// One as firmware would leave it: all but the first wait for the guest to bring them up.
+    static func freshVCPU(
+        _ index: Int, _ frame: MachineFrame, _ configuration: MachineConfiguration, _ supported: [kvm_cpuid_entry2]
+    ) throws -> VCPU {
+        let vcpu = try frame.virtualMachine.createVCPU(index)
+        try vcpu.setCPUID(CPUID.table(supported, cpu: index, cpus: configuration.possibleCPUs, softwareKVM: configuration.softwareKVM))
+        try BootState.configureLocalAPIC(of: vcpu)
+        try BootState.configureStateComponents(of: vcpu, cpuid: supported)
+        return vcpu
     }
 
     /// Runs the guest until it ends, on a thread a vCPU; returns when no thread of the machine is left.

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import KVM
 import Linux
@@ -7,6 +8,7 @@ import Machine
 struct Main {
     static func main() {
         let began = monotonicNanoseconds()
+        clinux_share_heap()
         var options: Options
         do { options = try Options(Array(CommandLine.arguments.dropFirst())) } catch {
             standardError("microvm-vmm: \(error)\n\(Options.usage)")

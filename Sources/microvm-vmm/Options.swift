@@ -9,6 +9,7 @@ import Virtio
 /// sandbox has one of these processes in memory.
 struct Options {
     var cpus = 1
+    var possibleCPUs: Int?
     var memory = 128 << 20
     var extraMemory = 0
     var kernel: Descriptor?
@@ -38,6 +39,7 @@ struct Options {
         Runs one virtual machine; started by microvm, which hands it open files.
 
           --cpus N             vCPUs, 1 to 16
+          --possible-cpus N    as many as a machine restored from this one's snapshot may have (default: as many as it has)
           --memory BYTES       guest RAM
           --extra-memory BYTES with --restore-fd: more RAM, a multiple of 2 MiB, that the guest plugs in when it goes on
           --kernel-fd FD       an ELF vmlinux
@@ -87,6 +89,7 @@ struct Options {
             guard let value = rest.popFirst() else { throw UsageError(description: "\(flag): value missing, or no such flag") }
             switch flag {
             case "--cpus": cpus = try number(flag, value, MachineConfiguration.cpuRange)
+            case "--possible-cpus": possibleCPUs = try number(flag, value, MachineConfiguration.cpuRange)
             case "--memory": memory = try number(flag, value, MachineConfiguration.memoryRange)
             case "--extra-memory": extraMemory = try number(flag, value, 0...Int(MemoryMap.pluggableSize))
             case "--kernel-fd": kernel = try descriptor(flag, value)
@@ -110,6 +113,9 @@ struct Options {
         }
         guard extraMemory % Int(MemoryBlocks.size) == 0, extraMemory == 0 || restore != nil else {
             throw UsageError(description: "--extra-memory: a multiple of 2 MiB, with --restore-fd")
+        }
+        guard possibleCPUs.map({ $0 >= cpus && restore == nil }) ?? true else {
+            throw UsageError(description: "--possible-cpus: at least as many as --cpus, without --restore-fd")
         }
         guard memory % 4096 == 0 else { throw UsageError(description: "--memory: \(memory) is no multiple of 4096") }
     }

@@ -31,6 +31,7 @@ struct VMM {
         var configuration = MachineConfiguration(
             cpus: options.cpus, memory: options.memory, kernel: kernel, image: options.image, commandLine: options.commandLine,
             softwareKVM: softwareKVM, program: program)
+        configuration.possibleCPUs = options.possibleCPUs ?? options.cpus
         configuration.extraMemory = options.extraMemory
         let serialOutput: @Sendable (UInt8) -> Void = { devices.log?.append([$0]) }
         let machine =

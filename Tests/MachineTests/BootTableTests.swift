@@ -54,10 +54,16 @@ struct BootTableTests {
     @Test("interpreted CPUs are brought up one after another, where there are several", arguments: [(1, false), (2, true), (16, true)])
     func bringUp(_ cpus: Int, _ oneAfterAnother: Bool) {
         func words(_ softwareKVM: Bool) -> [Substring] {
-            KernelCommandLine.make(cpus: cpus, devices: [], rootOnPmem: true, softwareKVM: softwareKVM, extra: "").split(separator: " ")
+            KernelCommandLine.make(cpus: cpus, possibleCPUs: cpus, devices: [], rootOnPmem: true, softwareKVM: softwareKVM, extra: "").split(separator: " ")
         }
         #expect(words(true).contains("cpuhp.parallel=0") == oneAfterAnother)
         #expect(!words(false).contains("cpuhp.parallel=0"))
+    }
+
+    @Test("a kernel that is told of more CPUs than there are brings up those that are", arguments: [(1, 1, false), (1, 16, true), (2, 2, false), (2, 4, true)])
+    func fewerCPUs(_ cpus: Int, _ possible: Int, _ isSaid: Bool) {
+        let line = KernelCommandLine.make(cpus: cpus, possibleCPUs: possible, devices: [], rootOnPmem: true, softwareKVM: false, extra: "")
+        #expect(line.split(separator: " ").contains("maxcpus=\(cpus)") == isSaid)
     }
 
     @Test("RAM is split around the hole, and the image lies above it on a section boundary", arguments: [64 << 20, 3 << 30, 3 << 30 + 4096, 9 << 30])

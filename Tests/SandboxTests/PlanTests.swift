@@ -211,6 +211,20 @@ struct PlanTests {
         #expect(chosen.cpus == 2 && chosen.memory == 102 << 20)
     }
 
+    @Test("a machine grows from a template of one CPU and the default memory or less, where KVM does not interpret the guest")
+    func growth() throws {
+        func template(_ cpus: Int, _ mebibytes: Int, _ softwareKVM: Bool? = false) throws -> [Int]? {
+            let found = try size(cpus: cpus, memory: mebibytes << 20).template(softwareKVM: softwareKVM)
+            return found.map { [$0.size.cpus, $0.size.memory >> 20, $0.extraMemory >> 20] }
+        }
+        #expect(try template(1, 256) == nil)
+        #expect(try template(1, 128) == nil)
+        #expect(try template(1, 512) == [1, 256, 256])
+        #expect(try template(4, 512) == [1, 256, 256])
+        #expect(try template(16, 128) == [1, 128, 0])
+        for kind in [true, nil] { #expect(try template(4, 512, kind) == nil) }
+    }
+
     @Test("limits beyond all measure do not trap, and sizes out of range are refused by name")
     func extremes() throws {
         let huge = try size {

@@ -112,6 +112,32 @@ PYTHON
     [ -z "$(find "$BATS_TEST_TMPDIR/templates" -name '*.new')" ]
 }
 
+@test "one template serves machines of more CPUs, where KVM does not interpret the guest" {
+    microvm check --json | jq -e 'any(.state == "slow")' >/dev/null && skip 'a template of each size is quicker here'
+    script_is 'nproc; cat /sys/devices/system/cpu/online; for cpu in $(seq 0 $(($(nproc) - 1))); do taskset -c $cpu date +%s; done'
+    for cpus in 1 2 5; do
+        run -0 --separate-stderr microvm run --templates "$TEMPLATES" --cpus "$cpus" "$BUNDLE"
+        [ "$stderr" = '' ]
+        [ "${lines[0]}" = "$cpus" ]
+        [ "${#lines[@]}" = $((2 + cpus)) ]
+        now=$(date +%s)
+        for time in "${lines[@]:2}"; do ((now - time <= 2 && time <= now)); done
+    done
+    run -0 microvm run --templates "$TEMPLATES" --cpus 3 --memory 400M "$BUNDLE"
+    [ "${lines[0]} ${lines[1]}" = '3 0-2' ]
+    [ "$(find "$TEMPLATES" -mindepth 1 -maxdepth 1 ! -name '.*' | wc -l)" = 1 ]
+    # A snapshot has the CPUs that came up later.
+    script_is 'echo up; read -r word; nproc; taskset -c 2 echo "$word"'
+    mkfifo "$BATS_TEST_TMPDIR/in"
+    exec 7<>"$BATS_TEST_TMPDIR/in"
+    microvm run --detach --templates "$TEMPLATES" --cpus 3 --bundle "$BUNDLE" three <"$BATS_TEST_TMPDIR/in" >"$BATS_TEST_TMPDIR/three.out" 2>&1 3>&-
+    wait_for 120 said three up
+    microvm snapshot --stop three "$BATS_TEST_TMPDIR/snapshot"
+    microvm delete three
+    run -0 microvm restore "$BATS_TEST_TMPDIR/snapshot" <<<word
+    [ "$output" = $'3\nword' ]
+}
+
 @test "one template serves machines of more memory, where KVM does not interpret the guest" {
     microvm check --json | jq -e 'any(.state == "slow")' >/dev/null && skip 'a template of each size is quicker here'
     script_is 'sed -n "s/^MemTotal: *//p" /proc/meminfo; read -r word; echo "$word"'

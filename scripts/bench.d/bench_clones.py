@@ -1,53 +1,120 @@
 """What machines that idle side by side take: clones of one template, and machines that booted."""
+import contextlib
+import json
 import os
 import signal
+import socket
 import subprocess
 import time
 
 import common
 
 MACHINES = 20
+IMAGE = os.path.join(common.DIST, "share", "microvm", "guest.erofs")
 
 
 def run(options):
     tables = common.Tables()
+    unit = f"MiB PSS, {MACHINES} machines"
     with common.scratch() as directory:
+        templates = ["--templates", os.path.join(directory, "templates")]
+        subprocess.run([common.MICROVM, "template", "build", *templates], check=True, stdout=subprocess.DEVNULL)
+        for row, machines in (("clones", clones(directory, templates)), ("booted", booted(directory))):
+            with machines as pids:
+                tables.add("machines alone", unit, row, megabytes(pids))
+
         bundle = common.make_bundle(os.path.join(directory, "bundle"), ["/bin/sleep", "1000"])
-        size = ["--templates", os.path.join(directory, "templates"), "--memory", "128M"]
-        subprocess.run([common.MICROVM, "template", "build", *size], check=True, stdout=subprocess.DEVNULL)
         for row, how in (("clones", []), ("booted", ["--cold"])):
-            arguments = ["--root", os.path.join(directory, "state-" + row), "run", *size, *how, bundle]
-            for part, kib in together(arguments).items():
-                tables.add(part, f"MiB PSS, {MACHINES} machines", row, kib / 1024)
+            with containers(["--root", os.path.join(directory, "state-" + row), "run", *templates, *how, bundle]) as monitors:
+                machines = [pid for monitor in monitors for pid in children(monitor, "-x", "microvm-vmm")]
+                others = [pid for monitor in monitors for pid in [monitor, *children(monitor, "-x", "microvm")]]
+                tables.add("machines with a container that sleeps", unit, row, megabytes(machines))
+                tables.add("these with their monitors and stand-ins", unit, row, megabytes(machines + others))
     return tables
 
 
-def together(arguments):
-    """KiB that the machines take once all of them idle, by part."""
+# Each of these gives the ids of processes that have come to rest, and ends them.
+
+
+@contextlib.contextmanager
+def clones(directory, templates):
+    """VMMs of a pool: restored, greeted by their keepers, and waiting for a container."""
+    pool = [common.MICROVM, "--root", os.path.join(directory, "state-pool"), "pool"]
+    subprocess.run([*pool, "fill", "--size", str(MACHINES), *templates], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        status = subprocess.run([*pool, "status", "--format", "json", *templates], check=True, capture_output=True)
+        machines = [pid for row in json.loads(status.stdout) for pid in children(row["keeper"], "-x", "microvm-vmm")]
+        rest(machines)
+        yield machines
+    finally:
+        subprocess.run([*pool, "drain", *templates], check=True)
+
+
+@contextlib.contextmanager
+def booted(directory):
+    """VMMs whose guest has booted as a template's does, its agent waiting."""
+    machines = []
+    try:
+        for index in range(MACHINES):
+            machines.append(boot(os.path.join(directory, f"machine-{index}")))
+            rest([machines[-1].pid])
+        yield [machine.pid for machine in machines]
+    finally:
+        end(machines)
+
+
+def boot(directory):
+    os.mkdir(directory)
+    sockets = [socket.socket(socket.AF_UNIX) for _ in range(2)]
+    for listener, name in zip(sockets, ("vsock", "vsock_1024")):
+        listener.bind(os.path.join(directory, name))
+        listener.listen()
+    files = [os.open(path, flags) for path, flags in ((common.KERNEL, os.O_RDONLY), (IMAGE, os.O_RDONLY), (directory, os.O_RDONLY))]
+    kernel, image, place = files
+    software = any(check["state"] == "slow" for check in json.loads(subprocess.run([common.MICROVM, "check", "--json"], capture_output=True).stdout))
+    machine = subprocess.Popen(
+        [
+            common.VMM, "--cpus", "1", "--memory", str(128 << 20 if software else 256 << 20), "--kernel-fd", str(kernel), "--image-fd", str(image),
+            "--vsock-fd", str(sockets[0].fileno()), "--vsock-path", "vsock", "--directory-fd", str(place), "--jail", "--kill-with-parent",
+        ],
+        stdin=subprocess.DEVNULL, pass_fds=(*files, sockets[0].fileno()),
+    )  # fmt: skip
+    for file in files:
+        os.close(file)
+    # The other takes the agent's call as long as this lives.
+    machine.listener = sockets[1]
+    return machine
+
+
+@contextlib.contextmanager
+def containers(arguments):
+    """Monitors of containers."""
     runners = []
     try:
         for _ in range(MACHINES):
             runner = subprocess.Popen([common.MICROVM, *arguments], stdin=subprocess.DEVNULL, start_new_session=True)
             runners.append(runner)
-            wait_for_container(runner)
+            rest([runner.pid], with_children=True)
         time.sleep(5)
-        machines = sum(pss(pid) for runner in runners for pid in children(runner.pid, "-x", "microvm-vmm"))
-        others = sum(pss(pid) for runner in runners for pid in [runner.pid, *children(runner.pid, "-x", "microvm")])
-        return {"machines": machines, "with monitors and stand-ins": machines + others}
+        yield [runner.pid for runner in runners]
     finally:
-        for runner in runners:
-            runner.send_signal(signal.SIGKILL)
-        for runner in runners:
-            runner.wait()
+        end(runners)
 
 
-def wait_for_container(runner):
-    """Returns when the machine has used next to no CPU time for a second."""
+def end(processes):
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
+    for process in processes:
+        process.wait()
+
+
+def rest(pids, with_children=False):
+    """Returns when processes have used next to no CPU time for a second."""
     deadline = time.monotonic() + 120
     used = -1
     while time.monotonic() < deadline:
         time.sleep(1)
-        now = sum(cpu_time(pid) for pid in children(runner.pid))
+        now = sum(cpu_time(pid) for parent in pids for pid in (children(parent) if with_children else [parent]))
         if used > 0 and now - used < 0.1:
             return
         used = now
@@ -62,6 +129,10 @@ def cpu_time(pid):
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def megabytes(pids):
+    return sum(pss(pid) for pid in pids) / 1024
 
 
 def pss(pid):

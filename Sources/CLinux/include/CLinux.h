@@ -183,6 +183,9 @@ static inline void clinux_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST);
 // Makes malloc keep what is freed (mallopt(3)).
 void clinux_keep_memory(void);
 
+// Gives all threads one heap, before there is a second (mallopt(3)): each of its own is 64 MiB of addresses and some pages.
+void clinux_share_heap(void);
+
 // A lock on one byte of a file, owned by the open file (fcntl(2), F_OFD_SETLK): 0, or -1 with EAGAIN when another has it.
 static inline int clinux_lock_byte(int fd, long position) {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = position, .l_len = 1};

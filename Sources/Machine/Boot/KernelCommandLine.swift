@@ -41,9 +41,12 @@ enum KernelCommandLine {
     /// up no time: eight CPUs took two minutes instead of fifty seconds, sixteen did not come up.
     private static let oneAfterAnother = "cpuhp.parallel=0"
 
-    static func make(cpus: Int, devices: [(address: UInt64, interrupt: UInt32)], rootOnPmem: Bool, softwareKVM: Bool, extra: String) -> String {
+    static func make(
+        cpus: Int, possibleCPUs: Int, devices: [(address: UInt64, interrupt: UInt32)], rootOnPmem: Bool, softwareKVM: Bool, extra: String
+    ) -> String {
         var words = always
         words += softwareKVM ? Self.softwareKVM : hardwareKVM
+        if cpus < possibleCPUs { words.append("maxcpus=\(cpus)") }
         if softwareKVM, cpus > 1 { words.append(oneAfterAnother) }
         if rootOnPmem { words += ["root=/dev/pmem0", "rootfstype=erofs", "rootflags=dax=always"] }
         words += devices.map { "virtio_mmio.device=4K@0x\(String($0.address, radix: 16)):\($0.interrupt)" }

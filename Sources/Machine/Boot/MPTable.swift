@@ -3,6 +3,7 @@ import GuestMemory
 /// The Intel MultiProcessor table (specification 1.4): how a kernel without ACPI learns of CPUs and of
 /// the I/O APIC.
 struct MPTable {
+    /// That are there, or might be once.
     let cpus: Int
 
     func write(to memory: GuestMemory) throws {

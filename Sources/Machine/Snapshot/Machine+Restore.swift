@@ -18,11 +18,13 @@ extension Machine {
         serialOutput: @escaping @Sendable (UInt8) -> Void
     ) throws(MachineError) {
         let supported = try stage("read the CPU's features") { try system.supportedCPUID() }
+        var configuration = configuration
         let (file, memory) = try stage(MachineError.readSnapshot) {
             let snapshot = SnapshotDirectory(directory)
             let file = try snapshot.readState()
             let (identity, changes) = try MachineState.memory(file)
             try identity.check(configuration, supported)
+            configuration.possibleCPUs = Int(identity.possibleCPUs)
             let memoryFile = try snapshot.openMemory()
             guard try identity.memoryFile.matches(memoryFile, GuestMemory.contentHash) else {
                 throw SnapshotError("the memory file is not the one saved with this state")
@@ -51,10 +53,15 @@ extension Machine {
         }
         let vcpus = try stage(MachineError.restoreMachine) {
             let msrs = Set(try system.savedMSRs())
-            let vcpus = try state.vcpus.enumerated().map { index, saved in
+            var vcpus = try state.vcpus.enumerated().map { index, saved in
                 let vcpu = try frame.virtualMachine.createVCPU(index)
                 try vcpu.restore(saved, msrs: msrs)
                 return vcpu
+            }
+            for index in vcpus.count..<configuration.cpus {
+                let vcpu = try Self.freshVCPU(index, frame, configuration, supported)
+                try vcpu.setClock(of: state.vcpus[0])
+                vcpus.append(vcpu)
             }
             try frame.virtualMachine.restore(state.machine)
             // Refused for a guest without a kvmclock, which then has no watchdog that looks at it either.
@@ -90,7 +97,7 @@ extension Machine {
 extension MachineState.Identity {
     /// - Throws: what is not as it was.
     func check(_ configuration: MachineConfiguration, _ supported: [kvm_cpuid_entry2]) throws {
-        guard Int(cpus) == configuration.cpus else { throw SnapshotError("it has \(cpus) vCPUs, not \(configuration.cpus)") }
+        guard (Int(cpus)...Int(possibleCPUs)).contains(configuration.cpus) else { throw SnapshotError("it has \(cpus) vCPUs, not \(configuration.cpus)") }
         guard memory == UInt64(configuration.memory) else { throw SnapshotError("it has \(memory) bytes of memory, not \(configuration.memory)") }
         guard extraMemory == 0 && baseFile == nil || extraMemory == UInt64(configuration.extraMemory) else {
             throw SnapshotError("it has \(extraMemory) bytes of memory plugged in, not \(configuration.extraMemory)")

@@ -60,7 +60,7 @@ extension MachineState.Identity {
     /// What a machine is made of, told by its files as they are now; its memory is in none yet.
     init(_ configuration: MachineConfiguration, _ supported: [kvm_cpuid_entry2]) throws {
         self.init(
-            cpus: UInt32(configuration.cpus), memory: UInt64(configuration.memory), extraMemory: UInt64(configuration.extraMemory),
+            cpus: UInt32(configuration.cpus), possibleCPUs: UInt32(configuration.possibleCPUs), memory: UInt64(configuration.memory), extraMemory: UInt64(configuration.extraMemory),
             softwareKVM: configuration.softwareKVM,
             commandLine: ContentHash.of(Array(configuration.commandLine.utf8)), cpuFeatures: CPUID.featureHash(supported),
             kernel: try FileFingerprint(of: configuration.kernel), image: try configuration.image.map { try FileFingerprint(of: $0) },

@@ -9,6 +9,8 @@ struct MachineState: Sendable {
     /// What must be the same for the rest to mean anything.
     struct Identity: Equatable, Sendable {
         var cpus: UInt32
+        /// As many as it can go on with.
+        var possibleCPUs: UInt32
         var memory: UInt64
         /// Bytes that the guest was to plug in.
         var extraMemory: UInt64
@@ -52,7 +54,7 @@ struct MachineState: Sendable {
 extension MachineState {
     static let magic: [UInt8] = Array("microvmS".utf8)
     /// Goes up with every change of what is written.
-    static let formatVersion: UInt32 = 4
+    static let formatVersion: UInt32 = 5
     static let headerSize = 32
     /// Most bytes of a state file.
     static let sizeLimit = 160 << 20

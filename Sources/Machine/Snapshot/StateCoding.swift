@@ -44,6 +44,7 @@ extension FileFingerprint {
 extension MachineState.Identity {
     func write(to writer: inout StateWriter) {
         writer.write(cpus)
+        writer.write(possibleCPUs)
         writer.write(memory)
         writer.write(extraMemory)
         writer.write(softwareKVM)
@@ -57,9 +58,13 @@ extension MachineState.Identity {
 
     init(from reader: inout StateReader) throws(SnapshotError) {
         let cpus = try reader.read(UInt32.self)
-        guard MachineConfiguration.cpuRange.contains(Int(cpus)) else { throw SnapshotError("\(cpus) vCPUs") }
+        let possibleCPUs = try reader.read(UInt32.self)
+        let range = MachineConfiguration.cpuRange
+        guard range.contains(Int(cpus)), range.contains(Int(possibleCPUs)), cpus <= possibleCPUs else {
+            throw SnapshotError("\(cpus) of \(possibleCPUs) vCPUs")
+        }
         self.init(
-            cpus: cpus, memory: try reader.read(), extraMemory: try reader.read(), softwareKVM: try reader.readBool(), commandLine: try reader.read(),
+            cpus: cpus, possibleCPUs: possibleCPUs, memory: try reader.read(), extraMemory: try reader.read(), softwareKVM: try reader.readBool(), commandLine: try reader.read(),
             cpuFeatures: try reader.read(), kernel: try FileFingerprint(from: &reader),
             image: try reader.readOptional { reader throws(SnapshotError) in try FileFingerprint(from: &reader) },
             program: try reader.readOptional { reader throws(SnapshotError) in try FileFingerprint(from: &reader) },

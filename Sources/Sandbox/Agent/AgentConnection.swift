@@ -49,11 +49,12 @@ final class AgentConnection {
     }
 
     /// Nothing may run in the machine before the answer.
-    func renew(hostName: String, _ complete: @escaping (Result<Empty, Status>) -> Void) throws(SystemError) {
+    func renew(hostName: String, cpus: Int, _ complete: @escaping (Result<Empty, Status>) -> Void) throws(SystemError) {
         let seed = try randomBytes(Self.seedSize)
         let request = RenewRequest.with {
             $0.seed = .init(seed)
             $0.hostname = hostName
+            $0.cpus = UInt32(clamping: cpus)
             $0.nanosecondsSinceEpoch = Int64(clamping: wallClockNanoseconds())
         }
         call(AgentMethods.renew, request, deadline: Self.longDeadline, complete)

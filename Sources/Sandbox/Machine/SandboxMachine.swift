@@ -73,13 +73,15 @@ public final class SandboxMachine {
     /// Starts the VMM. ``waitForAgent(build:)`` is next.
     ///
     /// - Parameters:
-    ///   - snapshot: the directory of a snapshot of a machine of this size, taken with an idle agent; nil: boot.
+    ///   - snapshot: the directory of a snapshot of a machine of this size, taken with an idle agent; nil: boot. It may
+    ///     have fewer CPUs.
     ///   - base: the snapshot that one was saved against.
     ///   - extraMemory: bytes that the guest plugs in when it goes on. ``waitForMemory()`` waits for that.
+    ///   - possibleCPUs: as many as a machine restored from this one's snapshot may have; nil: as this one.
     ///   - onStarted: called when the guest's first instruction is due.
     func launch(
         _ size: MachineSize, _ shares: [Plan.Share], _ options: Options, restoring snapshot: Descriptor? = nil, base: Descriptor? = nil, extraMemory: Int = 0,
-        onStarted: @escaping (VMMProcess.StartTimes) -> Void = { _ in }
+        possibleCPUs: Int? = nil, onStarted: @escaping (VMMProcess.StartTimes) -> Void = { _ in }
     ) throws {
         let installation = try Installation(vmm: options.vmm, kernel: options.kernel, image: options.image)
         let (kernel, image) = try installation.open()
@@ -87,7 +89,7 @@ public final class SandboxMachine {
         if snapshot == nil { try listenForAgent() }
         let vmm = try VMMProcess(
             VMMProcess.Options(
-                size: size, extraMemory: extraMemory, program: installation.vmm, kernel: kernel, image: image, commandLine: options.kernelArguments,
+                size: size, possibleCPUs: possibleCPUs, extraMemory: extraMemory, program: installation.vmm, kernel: kernel, image: image, commandLine: options.kernelArguments,
                 shares: roots, shareCache: options.shareCache, vsock: try Descriptor.listening(at: .unix(vsockPath)), vsockName: Self.vsockName, directory: place.sockets,
                 console: try openConsole(options.console), softwareKVM: options.softwareKVM, snapshot: snapshot, base: base),
             on: loop)
@@ -125,7 +127,7 @@ public final class SandboxMachine {
     }
 
     private func renew(_ name: String, _ done: @escaping Done) throws {
-        try agent?.renew(hostName: String(name.prefix(Self.hostNameLimit)), Self.answer(done))
+        try agent?.renew(hostName: String(name.prefix(Self.hostNameLimit)), cpus: isRestored ? size?.cpus ?? 0 : 0, Self.answer(done))
     }
 
     private static func answer<Response>(_ done: @escaping Done) -> (Result<Response, Status>) -> Void {

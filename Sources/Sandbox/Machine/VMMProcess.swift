@@ -29,6 +29,8 @@ public struct MachineEnd: Error, Sendable, Equatable {
 final class VMMProcess {
     struct Options {
         var size: MachineSize
+        /// As many as a machine restored from this one's snapshot may have.
+        var possibleCPUs: Int?
         /// Bytes that the guest plugs in when it goes on from a snapshot.
         var extraMemory = 0
         var program: String
@@ -96,6 +98,7 @@ final class VMMProcess {
         if !options.commandLine.isEmpty { arguments += ["--cmdline", options.commandLine] }
         if let software = options.softwareKVM { arguments += ["--host-kind", software ? "software" : "hardware"] }
         if let snapshot = options.snapshot { arguments += ["--restore-fd", "\(snapshot.raw)"] }
+        if let cpus = options.possibleCPUs { arguments += ["--possible-cpus", "\(cpus)"] }
         if options.extraMemory > 0 { arguments += ["--extra-memory", "\(options.extraMemory)"] }
         if let base = options.base { arguments += ["--base-fd", "\(base.raw)"] }
         for (share, root) in options.shares {

@@ -44,15 +44,19 @@ public struct MachineSize: Sendable, Equatable {
         self.memory = Self.rounded(bytes)
     }
 
-    /// What a template of the default memory can become by plugging in the rest; nil where it cannot, or this is no more than that.
+    /// What a machine of this size can grow from when it goes on from a template: one CPU, the default memory or less. Nil: from nothing but
+    /// its own.
     ///
-    /// Where KVM interprets the guest's kernel each 128 MiB would take it over a second: a template of the size is better there.
+    /// Where KVM interprets the guest's kernel each 128 MiB and each CPU would take it over a second: a template of the size is better there.
     func template(softwareKVM: Bool?) -> (size: MachineSize, extraMemory: Int)? {
-        let defaultMemory = Self.defaultMemory(false)
-        guard softwareKVM == false, memory > defaultMemory, memory - defaultMemory <= Self.extraMemoryLimit else { return nil }
-        guard let size = try? MachineSize(cpus: cpus, memory: defaultMemory, softwareKVM: false) else { return nil }
-        return (size, memory - defaultMemory)
+        let first = min(memory, Self.defaultMemory(false))
+        guard softwareKVM == false, memory - first <= Self.extraMemoryLimit, cpus > 1 || memory > first else { return nil }
+        guard let size = try? MachineSize(cpus: 1, memory: first, softwareKVM: false) else { return nil }
+        return (size, memory - first)
     }
+
+    /// As many CPUs as a machine can grow to from a template of this size; see ``template(softwareKVM:)``.
+    func possibleCPUs(softwareKVM: Bool?) -> Int? { softwareKVM == false ? Self.cpuRange.upperBound : nil }
 
     /// Of `microvm-vmm`.
     private static let extraMemoryLimit = 64 << 30

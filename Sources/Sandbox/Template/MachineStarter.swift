@@ -95,6 +95,7 @@ struct MachineStarter {
         let templates: Templates
         let key: TemplateKey
         let snapshot: Descriptor
+        /// The memory is the template's.
         let size: MachineSize
         /// What the template lacks of the memory wanted.
         let extraMemory: Int
@@ -106,16 +107,18 @@ struct MachineStarter {
         _ = try Installation(vmm: options.vmm, kernel: options.kernel, image: options.image).open()
         do {
             let templates = try Templates(options, build: build)
-            func find(_ size: MachineSize, _ extraMemory: Int) throws -> Found? {
-                let key = try templates.key(size)
-                return templates.store.find(key).map { Found(templates: templates, key: key, snapshot: $0, size: size, extraMemory: extraMemory) }
+            func find(_ first: MachineSize, _ extraMemory: Int) throws -> Found? {
+                let key = try templates.key(first)
+                guard let snapshot = templates.store.find(key) else { return nil }
+                let size = try MachineSize(cpus: size.cpus, memory: first.memory, softwareKVM: false)
+                return Found(templates: templates, key: key, snapshot: snapshot, size: size, extraMemory: extraMemory)
             }
             if let found = try find(size, 0) { return found }
-            let (size, extraMemory) = size.template(softwareKVM: options.softwareKVM) ?? (size, 0)
-            if extraMemory > 0, let found = try find(size, extraMemory) { return found }
+            let (first, extraMemory) = size.template(softwareKVM: options.softwareKVM) ?? (size, 0)
+            if first != size, let found = try find(first, extraMemory) { return found }
             mark("template", nil)
-            guard try templates.make(size, on: loop, use: use, report) != nil else { return nil }
-            return try find(size, extraMemory)
+            guard try templates.make(first, on: loop, use: use, report) != nil else { return nil }
+            return try find(first, extraMemory)
         } catch let error as SandboxError where error.kind != .refused {
             // The machine itself did not come up.
             throw error

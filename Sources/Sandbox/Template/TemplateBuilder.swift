@@ -48,7 +48,7 @@ struct TemplateBuilder {
             machine.kill()
             try? use(nil)
         }
-        try machine.launch(size, [], options) { [began] _ in began() }
+        try machine.launch(size, [], options, possibleCPUs: size.possibleCPUs(softwareKVM: options.softwareKVM)) { [began] _ in began() }
         try machine.waitForAgent(build: build)
         do { try WarmUp(machine: machine).run(in: directory) } catch let error as SandboxError {
             if case .interrupted = error.kind { throw error }

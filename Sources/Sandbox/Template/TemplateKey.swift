@@ -7,7 +7,7 @@ import Linux
 /// the VMM's to compare. CPU features too: it refuses a snapshot of another CPU.
 public struct TemplateKey: Hashable, Sendable, CustomStringConvertible {
     /// Goes up when templates are made in another way.
-    private static let recipe = 1
+    private static let recipe = 2
 
     /// 16 hexadecimal digits.
     public let description: String

@@ -53,6 +53,15 @@ final class MachineService {
         try reseedRandom(seed)
         if !request.hostname.isEmpty { try setHostName(request.hostname) }
         try setWallClock(request.nanosecondsSinceEpoch)
+        try bringUp(cpus: request.cpus)
+    }
+
+    /// The first is up. What the machine has not got would cost ten seconds each before the kernel gives up.
+    private func bringUp(cpus: UInt32) throws {
+        for index in 1..<max(1, cpus) {
+            let file = try Descriptor.open("/sys/devices/system/cpu/cpu\(index)/online", O_WRONLY)
+            try file.writeAll("1")
+        }
     }
 
     func configure(_ request: ConfigureNetworkRequest) throws {
