@@ -10,7 +10,6 @@ import time
 import common
 
 MACHINES = 20
-IMAGE = os.path.join(common.DIST, "share", "microvm", "guest.erofs")
 
 
 def run(options):
@@ -69,12 +68,11 @@ def boot(directory):
     for listener, name in zip(sockets, ("vsock", "vsock_1024")):
         listener.bind(os.path.join(directory, name))
         listener.listen()
-    files = [os.open(path, flags) for path, flags in ((common.KERNEL, os.O_RDONLY), (IMAGE, os.O_RDONLY), (directory, os.O_RDONLY))]
+    files = [os.open(path, flags) for path, flags in ((common.KERNEL, os.O_RDONLY), (common.IMAGE, os.O_RDONLY), (directory, os.O_RDONLY))]
     kernel, image, place = files
-    software = any(check["state"] == "slow" for check in json.loads(subprocess.run([common.MICROVM, "check", "--json"], capture_output=True).stdout))
     machine = subprocess.Popen(
         [
-            common.VMM, "--cpus", "1", "--memory", str(128 << 20 if software else 256 << 20), "--kernel-fd", str(kernel), "--image-fd", str(image),
+            common.VMM, "--cpus", "1", "--memory", str(128 << 20 if common.interprets_guests() else 256 << 20), "--kernel-fd", str(kernel), "--image-fd", str(image),
             "--vsock-fd", str(sockets[0].fileno()), "--vsock-path", "vsock", "--directory-fd", str(place), "--jail", "--kill-with-parent",
         ],
         stdin=subprocess.DEVNULL, pass_fds=(*files, sockets[0].fileno()),

@@ -13,6 +13,7 @@ DIST = os.environ.get("MICROVM_DIST", os.path.join(CACHE, "dist"))
 MICROVM = os.path.join(DIST, "bin", "microvm")
 VMM = os.path.join(DIST, "bin", "microvm-vmm")
 KERNEL = os.path.join(DIST, "share", "microvm", "vmlinux")
+IMAGE = os.path.join(DIST, "share", "microvm", "guest.erofs")
 
 
 def host():
@@ -23,6 +24,12 @@ def host():
         "lab": os.environ.get("MICROVM_LAB") == "1",
         "kvm": os.access("/dev/kvm", os.R_OK | os.W_OK),
     }
+
+
+def interprets_guests():
+    """Whether this host's KVM interprets the guest's kernel."""
+    checks = subprocess.run([MICROVM, "check", "--json"], stdout=subprocess.PIPE).stdout
+    return any(check["state"] == "slow" for check in json.loads(checks))
 
 
 class Table:
