@@ -45,7 +45,9 @@ final class Devices: Sendable {
         log = try options.console.map { try ConsoleLog(output: $0, byteBudget: Self.consoleBudget) }
         console = log.map { ConsoleDevice(log: $0) }
         vsock = options.vsock.map {
-            VsockDevice(guestCID: Self.guestCID, listener: $0, path: options.vsockPath, restored: options.restore != nil)
+            // Making a buffer ready costs an interpreted guest 1,500 instructions.
+            VsockDevice(
+                guestCID: Self.guestCID, listener: $0, path: options.vsockPath, receiveBuffers: softwareKVM ? 64 : 256, restored: options.restore != nil)
         }
         memory = try options.image.flatMap { image in
             guard !softwareKVM else { return nil }

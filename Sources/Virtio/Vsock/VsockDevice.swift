@@ -12,7 +12,7 @@ public final class VsockDevice: VirtioDevice {
     /// None: streams only (5.10.3).
     public let features: UInt64 = 0
     /// rx, tx, event (5.10.2). A full packet takes 18 of Linux's receive buffers.
-    public let queueSizes: [UInt16] = [256, 256, 16]
+    public let queueSizes: [UInt16]
     public let metrics = VsockMetrics()
     /// What a snapshot keeps.
     public let state: VsockState
@@ -29,8 +29,12 @@ public final class VsockDevice: VirtioDevice {
     ///   - listener: a listening Unix stream socket.
     ///   - path: what host sockets for guest connections begin with.
     ///   - limits: what the guest may hold.
+    ///   - receiveBuffers: how many the guest may have ready, a power of two; it fills the queue when it boots.
     ///   - restored: the guest comes from a snapshot and must be told that its connections are gone.
-    public init(guestCID: UInt32, listener: Descriptor, path: String, limits: VsockLimits = VsockLimits(), restored: Bool = false) {
+    public init(
+        guestCID: UInt32, listener: Descriptor, path: String, limits: VsockLimits = VsockLimits(), receiveBuffers: UInt16 = 256, restored: Bool = false
+    ) {
+        queueSizes = [receiveBuffers, 256, 16]
         state = VsockState(guestCID: UInt64(guestCID))
         self.listener = listener
         self.path = path

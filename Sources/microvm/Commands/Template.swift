@@ -9,7 +9,8 @@ struct TemplateCommand: ParsableCommand {
         discussion: """
             A start goes on from the template of its machine's size, and makes it when there is none. A template is good for \
             one kernel, guest image, monitor program, command line, size and host kernel: for what is not the same another \
-            is made.
+            is made. Where KVM does not interpret the guest's kernel machines with more CPUs and memory grow from the template \
+            of one CPU and the default memory.
             """,
         subcommands: [TemplateBuild.self, TemplateList.self, TemplateRemove.self])
 }
