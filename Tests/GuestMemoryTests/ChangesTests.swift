@@ -1,3 +1,4 @@
+import Glibc
 import GuestMemory
 import Linux
 import Testing
@@ -84,5 +85,17 @@ struct ChangesTests {
         let saved = try makeMemoryFile("saved", count: 0)
         let runs = try memory.saveChanges(to: saved, since: base).runs
         #expect(runs == [PageRun(first: UInt64(wholly / Self.page), count: 1)])
+    }
+
+    @Test("a byte written to a hole of a few huge pages takes one page, whatever the kernel has of larger ones")
+    func smallHoles() throws {
+        let huge = 2 << 20
+        let base = try makeMemoryFile("base", count: 6 * huge)
+        _ = try base.write([7], at: 0)
+        let memory = try GuestMemory.map(base, [(0, 6 * huge)])
+        try memory.slice(UInt64(3 * huge), 1).write([1])
+        var isThere = [UInt8](repeating: 0, count: huge / Self.page)
+        #expect(unsafe mincore(memory.regions[0].mapping.base + 3 * huge, huge, &isThere) == 0)
+        #expect(isThere.count { $0 & 1 != 0 } == 1)
     }
 }
