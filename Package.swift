@@ -55,9 +55,15 @@ let package = Package(
         .target(
             name: "Agent", dependencies: ["OCI", "AgentAPI", "TTRPC", "Linux", "CLinux", "CSeccomp", "CCapability"], path: "guest/Agent"),
         .executableTarget(
-            name: "microvm-agent", dependencies: ["Agent"], path: "guest/microvm-agent",
-            // Segments on huge pages: the guest maps its image with them (scripts/build-guest-image).
-            linkerSettings: [.unsafeFlags(["-Xlinker", "-z", "-Xlinker", "max-page-size=0x200000"])]),
+            name: "microvm-agent", dependencies: ["Agent"], path: "guest/microvm-agent", exclude: ["huge-pages.ld"],
+            // Only lld reads such a script whole; its layout is that of a static program, which only a release is.
+            linkerSettings: [
+                .unsafeFlags(
+                    [
+                        "-static-executable", "-use-ld=lld", "-Xlinker", "-z", "-Xlinker", "max-page-size=0x200000",
+                        "-Xlinker", "-T\(Context.packageDirectory)/guest/microvm-agent/huge-pages.ld",
+                    ], .when(configuration: .release))
+            ]),
 
         .testTarget(name: "LinuxTests", dependencies: ["Linux", "CLinux"]),
         .testTarget(name: "KVMTests", dependencies: ["KVM", "CLinux", "Linux"]),

@@ -66,6 +66,13 @@ struct BootTableTests {
         #expect(line.split(separator: " ").contains("maxcpus=\(cpus)") == isSaid)
     }
 
+    @Test("one word lists all devices, for the kernel compares each with all its parameters")
+    func devices() {
+        let places: [(UInt64, UInt32)] = [(0xd000_0000, 5), (0xd000_1000, 6)]
+        let line = KernelCommandLine.make(cpus: 1, possibleCPUs: 1, devices: places, rootOnPmem: true, softwareKVM: false, extra: "")
+        #expect(line.split(separator: " ").contains("virtio_mmio.device=4K@0xd0000000:5,4K@0xd0001000:6"))
+    }
+
     @Test("RAM is split around the hole, and the image lies above it on a section boundary", arguments: [64 << 20, 3 << 30, 3 << 30 + 4096, 9 << 30])
     func ranges(_ bytes: Int) {
         let ranges = MemoryMap.ramRanges(bytes)

@@ -7,13 +7,6 @@ enum KernelCommandLine {
     private static let always = [
         // Grace periods of milliseconds: containers wait for several when they start and end.
         "rcupdate.rcu_expedited=1",
-        // Unlocked instructions save a few ns each on one CPU; finding and patching them all is a seventh of a boot.
-        "noreplace-smp",
-        // No dummy0 in every network namespace; `ip link add` still makes some.
-        "dummy.numdummies=0",
-        // An idle guest wakes less: compacting memory ahead of need twice a second and counting pages every second were
-        // two thirds of its work (3 % of a CPU where ring 0 is interpreted).
-        "sysctl.vm.compaction_proactiveness=0", "sysctl.vm.stat_interval=10",
         "quiet", "console=hvc0",
     ]
 
@@ -56,7 +49,9 @@ enum KernelCommandLine {
         if cpus < possibleCPUs { words.append("maxcpus=\(cpus)") }
         if softwareKVM, cpus > 1 { words.append(oneAfterAnother) }
         if rootOnPmem { words += ["root=/dev/pmem0", "rootfstype=erofs", "rootflags=dax=always"] }
-        words += devices.map { "virtio_mmio.device=4K@0x\(String($0.address, radix: 16)):\($0.interrupt)" }
+        let places = devices.map { "4K@0x\(String($0.address, radix: 16)):\($0.interrupt)" }
+        // A list: the guest's kernel reads it since kernel-config/patches/0013.
+        if !places.isEmpty { words.append("virtio_mmio.device=\(places.joined(separator: ","))") }
         if !extra.isEmpty { words.append(extra) }
         return words.joined(separator: " ")
     }
