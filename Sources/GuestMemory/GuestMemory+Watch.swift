@@ -8,7 +8,7 @@ extension GuestMemory {
         let data: [Range<Int>]
     }
 
-    /// Told apart: read in between others, so small a piece costs a disk less than another request.
+    /// Gaps of so many pages are filled: a disk reads them in less time than another request takes it.
     private static let bridged: UInt64 = 16
     /// The text of so many fits a packet of the control socket.
     private static let runLimit = 200

@@ -35,7 +35,8 @@ extension Machine {
             guard let baseFile = identity.baseFile else {
                 let mapped = try GuestMemory.map(memoryFile, ranges)
                 let memory = try isNew ? pluggable.map { try mapped.adding($0.guestAddress, count: $0.count) } ?? mapped : mapped
-                if let pagemap = configuration.pagemap { try memory.watch(memoryFile, by: pagemap) }
+                // Without, all that is lost is what it would have told.
+                if let pagemap = configuration.pagemap { try? memory.watch(memoryFile, by: pagemap) }
                 return (file, memory)
             }
             guard let base else { throw SnapshotError("it has a parent, which is not given") }
