@@ -2,6 +2,7 @@
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import time
 
@@ -64,6 +65,9 @@ def forget(path):
 def slow_disk(directory, microseconds, requests, megabytes):
     """The directory where such a disk is mounted."""
     program = common.compile_static("slow-disk.c", directory)
+    # Built in, or loaded, or to be had: what is not is told by what fails.
+    for module in ("fuse", "loop") if shutil.which("modprobe") else ():
+        subprocess.run(["modprobe", "--quiet", module], stderr=subprocess.DEVNULL)
     image, place, mounted = (os.path.join(directory, name) for name in ("image", "place", "disk"))
     os.mkdir(mounted)
     for path, size in ((image, SIZE), (place, 0)):
