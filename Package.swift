@@ -38,7 +38,7 @@ let package = Package(
         .target(name: "FUSE", dependencies: ["GuestMemory", "Linux"], swiftSettings: strict),
         .target(name: "Virtio", dependencies: ["FUSE", "GuestMemory", "Linux"], swiftSettings: strict),
         .target(name: "Machine", dependencies: ["CLinux", "KVM", "Virtio", "FUSE", "GuestMemory", "Linux"], swiftSettings: strict),
-        .executableTarget(name: "microvm-vmm", dependencies: ["Machine", "FUSE", "KVM", "Virtio", "Linux"], swiftSettings: strict),
+        .executableTarget(name: "microvm-vmm", dependencies: ["Machine", "FUSE", "GuestMemory", "KVM", "Virtio", "Linux"], swiftSettings: strict),
 
         // What host and guest say to each other.
         .target(name: "OCI", dependencies: ["Linux"], swiftSettings: strict),

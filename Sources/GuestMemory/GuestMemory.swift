@@ -31,6 +31,9 @@ public final class GuestMemory: Sendable {
     /// Parts of the memory file that ``show(_:from:count:at:)`` covered: what is there, the memory file does not know.
     let covered = Mutex<[Range<Int>]>([])
 
+    /// What ``watch(_:by:)`` began.
+    let watch = Mutex<Watch?>(nil)
+
     /// Where files are shown beside memory (``MappingWindow``), by their first guest-physical address.
     private let windows = Mutex<[(guestAddress: UInt64, mapping: Mapping)]>([])
 

@@ -72,6 +72,14 @@ public final class Mapping: @unchecked Sendable {
         unsafe _ = madvise(base + position, count, MADV_HUGEPAGE)
     }
 
+    /// Makes `count` bytes at `position` a mapping of their own (of no other meaning: it is left out of core dumps).
+    ///
+    /// With a page of a file that is read the kernel maps those around it that are cached, but not beyond a mapping's end.
+    public func setApart(at position: Int, count: Int) throws(SystemError) {
+        guard position >= 0, count > 0, position <= self.count, count <= self.count - position else { throw SystemError("madvise", .invalidArgument) }
+        try check(unsafe madvise(base + position, count, MADV_DONTDUMP), "madvise")
+    }
+
     /// Takes away what `count` bytes at `position` show: they cannot be touched.
     public func hide(at position: Int, count: Int) throws(SystemError) {
         try replace(position, count, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)

@@ -24,6 +24,8 @@ public struct MachineConfiguration: Sendable {
     public var image: Descriptor?
     /// KVM interprets the guest kernel (host B): complete what its emulator lacks.
     public var softwareKVM: Bool
+    /// `/proc/self/pagemap`, opened outside the jail: with it ``Machine/touchedPages()`` tells something of a restored machine.
+    public var pagemap: Descriptor?
     /// This VMM's executable: a snapshot is good only for the one that made it.
     public var program: Descriptor?
 

@@ -1,4 +1,5 @@
 import FUSE
+import GuestMemory
 import Linux
 import Machine
 
@@ -6,8 +7,8 @@ import Machine
 ///
 /// Requests are `share NAME ro|rw [auto|always [mapped]]` with a descriptor beside it, `unshare NAME`, `snapshot` with a
 /// directory's descriptor beside it, and perhaps that of a snapshot to save only the difference to, `network ADDRESS MTU` with a
-/// tap's (answered by the number of the device on the bus), `plugged`, which waits until the guest has all its memory, `pause`,
-/// `resume`, `stop` and `metrics`. Each is answered in order by `ok[ TEXT]`
+/// tap's (answered by the number of the device on the bus), `plugged`, which waits until the guest has all its memory, `touched`
+/// (answered by `FIRST+COUNT` words, pages of the snapshot's memory file), `pause`, `resume`, `stop` and `metrics`. Each is answered in order by `ok[ TEXT]`
 /// or `error TEXT`. Events go out unasked. When the host's end closes, the machine ends.
 final class ControlSocket: Sendable {
     /// What a request acts on.
@@ -16,6 +17,7 @@ final class ControlSocket: Sendable {
         var connect: @Sendable (_ tap: Descriptor, _ address: MACAddress, _ mtu: UInt16) throws -> Int
         var unshare: @Sendable (_ name: String) throws -> Void
         var waitForMemory: @Sendable () -> Bool
+        var touched: @Sendable () throws -> [PageRun]
         var pause: @Sendable () -> Void
         var resume: @Sendable () -> Void
         var stop: @Sendable () -> Void
@@ -111,6 +113,7 @@ final class ControlSocket: Sendable {
         case ("unshare", 2): try actions.unshare(words[1])
         case ("plugged", 1):
             guard actions.waitForMemory() else { throw RequestError(description: "the guest does not plug in its memory") }
+        case ("touched", 1): return try actions.touched().map { "\($0.first)+\($0.count)" }.joined(separator: " ")
         case ("pause", 1): actions.pause()
         case ("resume", 1): actions.resume()
         case ("stop", 1): break

@@ -28,6 +28,8 @@ struct Options {
     var profile: Descriptor?
     /// A snapshot to go on from.
     var restore: Descriptor?
+    /// Whether it will be asked what of the snapshot's memory the machine has touched.
+    var watchMemory = false
     /// The snapshot that one was saved against.
     var base: Descriptor?
     /// A snapshot to read and check, and nothing else.
@@ -60,6 +62,7 @@ struct Options {
                                nanoseconds and addresses in hexadecimal, the innermost first
           --restore-fd FD      go on from the snapshot in this directory instead of booting; everything else must be as
                                it was given to the machine that was saved, but for sockets, shares and the console
+          --watch-memory       with --restore-fd: answer the request touched, once
           --base-fd FD         the snapshot it was saved against, if it was
           --verify-fd FD       only read the snapshot in this directory whole and hold it against its checksums
           --kill-with-parent   die when the parent does
@@ -80,6 +83,9 @@ struct Options {
             switch flag {
             case "--kill-with-parent":
                 killWithParent = true
+                continue
+            case "--watch-memory":
+                watchMemory = true
                 continue
             case "--jail":
                 jail = true

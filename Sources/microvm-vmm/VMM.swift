@@ -22,6 +22,8 @@ struct VMM {
         // Sockets of guest connections are named relative to it: a path of any length fits.
         if let directory = options.directory { try changeDirectory(to: directory) }
         let program = try Descriptor.open("/proc/self/exe", O_RDONLY)
+        // A host without one has nothing to tell.
+        let pagemap = options.watchMemory ? try? Descriptor.open("/proc/self/pagemap", O_RDONLY) : nil
         let devices =
             options.jail
             ? try Jail.enter(keepingWorkingDirectory: options.directory != nil) { try Devices(options, softwareKVM: softwareKVM) }
@@ -33,6 +35,7 @@ struct VMM {
             softwareKVM: softwareKVM, program: program)
         configuration.possibleCPUs = options.possibleCPUs ?? options.cpus
         configuration.extraMemory = options.extraMemory
+        configuration.pagemap = pagemap
         let serialOutput: @Sendable (UInt8) -> Void = { devices.log?.append([$0]) }
         let machine =
             if let snapshot = options.restore {
@@ -50,7 +53,7 @@ struct VMM {
                 socket,
                 .init(
                     share: { try devices.share($0, $1, $2) }, connect: { try devices.connect($0, $1, $2) }, unshare: { try devices.shares.remove($0) },
-                    waitForMemory: devices.waitForMemory,
+                    waitForMemory: devices.waitForMemory, touched: { try machine.touchedPages() },
                     pause: { machine.pause() }, resume: { machine.resume() }, stop: { machine.stop() },
                     snapshot: { try machine.save(to: $0, since: $1) },
                     metrics: { devices.metrics + machine.kvmCounters.map { " kvm.\($0.name)=\($0.value)" }.joined() }))

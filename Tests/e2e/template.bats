@@ -196,6 +196,42 @@ PYTHON
     [ "$stderr" = '' ]
 }
 
+@test "the first start from a template writes down what it touches, later ones read that ahead; a damaged record is replaced" {
+    # On a disk, whose page cache can be told to forget.
+    local templates template record damage
+    templates=$(mktemp -d -p "${MICROVM_LAB_SCRATCH:-$BATS_TEST_TMPDIR}")
+    cp -a --sparse=always "$TEMPLATES"/[0-9a-f]* "$templates"
+    template=$(echo "$templates"/[0-9a-f]*)
+    script_is 'echo fine'
+    # start: as any other, and afterwards there is a record: of a part of the template, and nobody else's to read.
+    start() {
+        run_with "$templates"
+        [ "$output" = fine ]
+        [ "$stderr" = '' ]
+        [ "$(stat -c %a "$template/working-set")" = 600 ]
+        microvm template list --templates "$templates" --format json | jq -e '.[0] | .workingSet > 1000000 and .state == "ok"'
+    }
+    # The record that came along is of another file.
+    start
+    microvm template list --templates "$templates" --format json | jq -e '.[0] | .workingSet < .size'
+    record=$(cat "$template/working-set")
+    # A record of more than any start touches shows that it is read ahead, holes and all.
+    echo "${record/%\"pages\":*/\"pages\":[0,16384]\}}" >"$template/working-set"
+    sync "$template/memory"
+    dd "if=$template/memory" iflag=nocache count=0 status=none
+    start
+    [ "$(jq -c .pages "$template/working-set")" = '[0,16384]' ]
+    (($(fincore --bytes --noheadings --output RES "$template/memory") >= 64 << 20))
+    for damage in 's/:\[/:[0,16385,/' 's/:\[/:[32767,18446744073709551615,/' 's/inode":/inode":1/' d 's/,[0-9]*\]}$//'; do
+        sed "$damage" <<<"$record" >"$template/working-set"
+        start
+        jq -e '.version == 1 and (.pages | length) > 4 and .pages[1] < 1000' "$template/working-set"
+    done
+    microvm template remove --templates "$templates" --all
+    [ "$(ls "$templates")" = '' ]
+    rm -rf "$templates"
+}
+
 @test "a memory file with a wrong bit is not used" {
     own_copy
     flip "$directory/memory" 0x1234567

@@ -76,6 +76,13 @@ extension Descriptor {
         _ = try checkRetrying("fallocate") { fallocate(raw, mode, Int(offset), Int(count)) }
     }
 
+    /// Has the kernel begin to read a part of the file into the page cache (`POSIX_FADV_WILLNEED`). It reads no more at once than
+    /// the disk's readahead, 128 KiB by default.
+    public func willNeed(at offset: Int64, count: Int64) throws(SystemError) {
+        let status = posix_fadvise(raw, Int(offset), Int(count), POSIX_FADV_WILLNEED)
+        guard status == 0 else { throw SystemError("posix_fadvise", Errno(rawValue: status)) }
+    }
+
     /// Moves the file offset.
     public func seek(to offset: Int64) throws(SystemError) {
         try check(lseek(raw, Int(offset), SEEK_SET), "lseek")

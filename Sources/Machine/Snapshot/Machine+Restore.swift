@@ -1,7 +1,7 @@
 import CLinux
-import GuestMemory
+public import GuestMemory
 import KVM
-import Linux
+public import Linux
 import Virtio
 
 extension Machine {
@@ -33,8 +33,11 @@ extension Machine {
             let isNew = identity.extraMemory == 0
             let ranges = MemoryMap.ramRanges(configuration.memory) + (isNew ? [] : pluggable.map { [$0] } ?? [])
             guard let baseFile = identity.baseFile else {
-                let memory = try GuestMemory.map(memoryFile, ranges)
-                return (file, try isNew ? pluggable.map { try memory.adding($0.guestAddress, count: $0.count) } ?? memory : memory)
+                let mapped = try GuestMemory.map(memoryFile, ranges)
+                let memory = try isNew ? pluggable.map { try mapped.adding($0.guestAddress, count: $0.count) } ?? mapped : mapped
+                // Without, all that is lost is what it would have told.
+                if let pagemap = configuration.pagemap { try? memory.watch(memoryFile, by: pagemap) }
+                return (file, memory)
             }
             guard let base else { throw SnapshotError("it has a parent, which is not given") }
             let baseMemory = try SnapshotDirectory(base).openMemory()
@@ -78,6 +81,12 @@ extension Machine {
             }
         }
     }
+}
+
+extension Machine {
+    /// The pages of its snapshot's memory file that the machine has touched, few of them it has not; once, and only if they
+    /// were watched (``MachineConfiguration/pagemap``).
+    public func touchedPages() throws(SystemError) -> [PageRun] { try memory.touchedPages() }
 }
 
 extension Machine {

@@ -221,7 +221,10 @@ public final class ContainerMonitor {
         host.passed = passed
         passed = []
         let streams = ProcessStreams(host, on: loop)
-        streams.onFirstOutput = { [weak self] in self?.begin("program") }
+        streams.onFirstOutput = { [weak self] in
+            self?.begin("program")
+            self?.machine?.recordWorkingSet()
+        }
         self.streams = streams
         return try streams.open(vsock: machine.vsockPath)
     }

@@ -50,6 +50,8 @@ final class VMMProcess {
         var softwareKVM: Bool?
         /// The directory of a snapshot to go on from; nil: boot.
         var snapshot: Descriptor?
+        /// Whether it will be asked which pages of that the guest has touched.
+        var watchMemory = false
         /// The one that was saved against, if it was.
         var base: Descriptor?
     }
@@ -98,6 +100,7 @@ final class VMMProcess {
         if !options.commandLine.isEmpty { arguments += ["--cmdline", options.commandLine] }
         if let software = options.softwareKVM { arguments += ["--host-kind", software ? "software" : "hardware"] }
         if let snapshot = options.snapshot { arguments += ["--restore-fd", "\(snapshot.raw)"] }
+        if options.watchMemory { arguments.append("--watch-memory") }
         if let cpus = options.possibleCPUs { arguments += ["--possible-cpus", "\(cpus)"] }
         if options.extraMemory > 0 { arguments += ["--extra-memory", "\(options.extraMemory)"] }
         if let base = options.base { arguments += ["--base-fd", "\(base.raw)"] }

@@ -31,6 +31,9 @@ public struct Template {
     /// What it was made of is still there and the same.
     public var isCurrent: Bool { record?.key == key }
 
+    /// Bytes of its memory that starts read ahead; nil before the first has shown which.
+    public var workingSet: Int? { WorkingSet.read(from: directory)?.bytes }
+
     /// Reads all of it and holds it against its checksums: what is wrong, nil if nothing is.
     ///
     /// - Parameter monitor: path of `microvm-vmm`, which knows the format.

@@ -50,9 +50,10 @@ struct TemplateList: RuntimeCommand {
     struct Row: Encodable {
         let key: String
         let cpus: Int?
-        /// Bytes, as is `size`.
+        /// Bytes, as are `size` and `workingSet`.
         let memory: Int?
         let size: Int
+        let workingSet: Int?
         let created: String?
         let used: String
         let state: String
@@ -67,6 +68,7 @@ struct TemplateList: RuntimeCommand {
             let damage = verify ? try template.damage(monitor: installation.vmm) : nil
             return Row(
                 key: "\(template.key)", cpus: template.record?.cpus, memory: template.record?.memory, size: template.size,
+                workingSet: template.workingSet,
                 created: template.record?.created, used: timestamp(template.usedAt),
                 state: damage != nil ? "damaged" : template.isCurrent ? "ok" : "stale", reason: damage)
         }
