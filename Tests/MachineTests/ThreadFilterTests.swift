@@ -85,9 +85,52 @@ struct ThreadFilterTests {
         #expect(try end(.fileServer) { $0.call(SYS_unshare, .literal(CLONE_FS)) } == 0)
     }
 
+    @Test("a filter finds the rule of every call, and none for others", arguments: ThreadKind.allCases)
+    func everyCall(_ kind: ThreadKind) {
+        let filter = SystemCallFilter(kind.rules).instructions
+        for number in Int32(-1)...600 {
+            let rule = kind.rules.first { $0.number == number }
+            let verdict = verdict(filter, number, argument: 0)
+            switch rule?.action {
+            case nil: #expect(verdict == 0x8000_0000, "call \(number)")
+            case .fail(let error): #expect(verdict == 0x5_0000 | UInt32(error.rawValue), "call \(number)")
+            case .allow:
+                let passes = rule?.checks.allSatisfy { if case .isOne(let values, _) = $0 { values.contains(0) } else { true } } ?? false
+                #expect(verdict == (passes ? 0x7fff_0000 : 0x8000_0000), "call \(number)")
+            }
+        }
+        #expect(verdict(filter, SYS_getpid, argument: 0, architecture: 0x4000_0003) == 0x8000_0000)
+        #expect(verdict(filter, SYS_getpid | 0x4000_0000, argument: 0) == 0x8000_0000)
+    }
+
+    /// What the kernel's interpreter would make of a call all whose arguments are the same.
+    private func verdict(_ filter: [SystemCallFilter.Instruction], _ number: Int32, argument: UInt32, architecture: UInt32 = 0xc000_003e) -> UInt32 {
+        var (place, value): (Int, UInt32) = (0, 0)
+        while filter.indices.contains(place) {
+            let instruction = filter[place]
+            place += 1
+            func jump(if condition: Bool) { place += Int(condition ? instruction.jumpTrue : instruction.jumpFalse) }
+            switch instruction.code {
+            case 0x20: value = instruction.value == 0 ? UInt32(bitPattern: number) : instruction.value == 4 ? architecture : argument
+            case 0x05: place += Int(instruction.value)
+            case 0x35: jump(if: value >= instruction.value)
+            case 0x15: jump(if: value == instruction.value)
+            case 0x45: jump(if: value & instruction.value != 0)
+            case 0x06: return instruction.value
+            default: return 0
+            }
+        }
+        return 0
+    }
+
     @Test("filters fit into the kernel's limit, and threads have the kind their name says")
     func shapes() {
-        for kind in ThreadKind.allCases { #expect(SystemCallFilter(kind.rules).instructions.count < 4096) }
+        for kind in ThreadKind.allCases {
+            let filter = SystemCallFilter(kind.rules).instructions
+            #expect(filter.count < 4096)
+            // Where a conditional jump would reach further it leads somewhere else.
+            #expect(filter.allSatisfy { $0.jumpTrue < .max && $0.jumpFalse < .max })
+        }
         #expect(ThreadKind(threadName: "vcpu 12") == .vcpu)
         #expect(ThreadKind(threadName: "fs-slow") == .fileServer)
         #expect(ThreadKind(threadName: "anything new") == .device)

@@ -19,6 +19,11 @@ struct SystemCallRule: Sendable {
     var checks: [Check] = []
     var action = Action.allow
 
+    /// Allowed whatever its arguments.
+    var isPlain: Bool {
+        if case .allow = action { checks.isEmpty } else { false }
+    }
+
     init(_ number: Int32, _ checks: Check..., action: Action = .allow) {
         self.number = number
         self.checks = checks
@@ -28,48 +33,88 @@ struct SystemCallRule: Sendable {
 
 extension SystemCallFilter {
     /// Allows what `rules` say and ends the process at anything else: another architecture's calls, x32, a call not
-    /// listed, or arguments that fail a check. Checks of pointers are impossible: what they point to may change.
+    /// listed, or arguments that fail a check. Of several rules for a call the first counts. Checks of pointers are impossible: what they point to may change.
+    ///
+    /// Short, and with short ways: the kernel translates it for each thread anew, and follows it for each call there is (seccomp_cache_prepare).
+    /// A list of comparisons with a verdict each took 1.5 times as long.
     init(_ rules: [SystemCallRule]) {
-        typealias Code = (load: UInt16, jumpIfEqual: UInt16, jumpIfSet: UInt16, finish: UInt16)
-        let code: Code = (load: 0x20, jumpIfEqual: 0x15, jumpIfSet: 0x45, finish: 0x06)
-        func finish(_ value: UInt32) -> Instruction { Instruction(code: code.finish, value: value) }
-        func load(_ offset: UInt32) -> Instruction { Instruction(code: code.load, value: offset) }
-
+        var known: Set<Int32> = []
+        let rules = rules.filter { known.insert($0.number).inserted }
         var program = [
-            load(Data.architecture), Instruction(code: code.jumpIfEqual, jumpTrue: 1, value: Self.architecture), finish(Verdict.kill),
-            load(Data.number),
+            Self.load(Data.architecture), Instruction(code: Code.jumpIfEqual, jumpTrue: 1, value: Self.architecture), Self.finish(Verdict.kill),
+            Self.load(Data.number),
         ]
-        for rule in rules {
-            var block: [Instruction] = []
-            for check in rule.checks {
-                switch check {
-                case .isOne(let values, let argument):
-                    block.append(load(Data.lowHalf(ofArgument: argument)))
-                    for (index, value) in values.enumerated() {
-                        // Over the other values and the kill.
-                        block.append(Instruction(code: code.jumpIfEqual, jumpTrue: UInt8(clamping: values.count - index), value: value))
-                    }
-                    block.append(finish(Verdict.kill))
-                case .lacks(let bits, let argument):
-                    block.append(load(Data.lowHalf(ofArgument: argument)))
-                    block.append(Instruction(code: code.jumpIfSet, jumpFalse: 1, value: bits))
-                    block.append(finish(Verdict.kill))
-                }
-            }
-            switch rule.action {
-            case .allow: block.append(finish(Verdict.allow))
-            case .fail(let error): block.append(finish(Verdict.error | UInt32(truncatingIfNeeded: error.rawValue) & 0xffff))
-            }
-            program.append(
-                Instruction(code: code.jumpIfEqual, jumpFalse: UInt8(clamping: block.count), value: UInt32(bitPattern: rule.number)))
-            program += block
-        }
-        program.append(finish(Verdict.kill))
-        self.init(program)
+        program += rules.filter { !$0.isPlain }.flatMap(Self.block)
+        Self.find(rules.filter(\.isPlain).map(\.number).sorted()[...], before: 0, in: &program)
+        self.init(program + [Self.finish(Verdict.kill), Self.finish(Verdict.allow)])
     }
+
+    /// Looks for the call among `numbers`, which are sorted, by halves until few are left.
+    ///
+    /// - Parameter rest: instructions that follow, before the two verdicts at the end: to kill and to allow.
+    private static func find(_ numbers: ArraySlice<Int32>, before rest: Int, in program: inout [Instruction]) {
+        guard numbers.count > comparedInTurn else {
+            for (index, number) in numbers.enumerated() {
+                // Over the other comparisons, the jump behind them, what follows and the kill.
+                program.append(jump(ifEqual: number, over: numbers.count - index + rest + 1))
+            }
+            return program.append(Instruction(code: Code.jump, value: UInt32(rest)))
+        }
+        let middle = numbers.startIndex + numbers.count / 2
+        let (lower, upper) = (numbers[..<middle], numbers[middle...])
+        program.append(Instruction(code: Code.jumpIfNotBelow, jumpTrue: UInt8(clamping: length(lower)), value: UInt32(bitPattern: upper[middle])))
+        find(lower, before: length(upper) + rest, in: &program)
+        find(upper, before: rest, in: &program)
+    }
+
+    /// Instructions that find one of `numbers`.
+    private static func length(_ numbers: ArraySlice<Int32>) -> Int {
+        guard numbers.count > comparedInTurn else { return numbers.count + 1 }
+        let middle = numbers.startIndex + numbers.count / 2
+        return 1 + length(numbers[..<middle]) + length(numbers[middle...])
+    }
+
+    private static func jump(ifEqual number: Int32, over count: Int) -> Instruction {
+        Instruction(code: Code.jumpIfEqual, jumpTrue: UInt8(clamping: count), value: UInt32(bitPattern: number))
+    }
+
+    private static let comparedInTurn = 6
+
+    /// What a rule says, and nothing for a call it does not speak of.
+    private static func block(_ rule: SystemCallRule) -> [Instruction] {
+        var block: [Instruction] = []
+        for check in rule.checks {
+            switch check {
+            case .isOne(let values, let argument):
+                block.append(load(Data.lowHalf(ofArgument: argument)))
+                for (index, value) in values.enumerated() {
+                    // Over the other values and the kill.
+                    block.append(Instruction(code: Code.jumpIfEqual, jumpTrue: UInt8(clamping: values.count - index), value: value))
+                }
+                block.append(finish(Verdict.kill))
+            case .lacks(let bits, let argument):
+                block.append(load(Data.lowHalf(ofArgument: argument)))
+                block.append(Instruction(code: Code.jumpIfSet, jumpFalse: 1, value: bits))
+                block.append(finish(Verdict.kill))
+            }
+        }
+        switch rule.action {
+        case .allow: block.append(finish(Verdict.allow))
+        case .fail(let error): block.append(finish(Verdict.error | UInt32(truncatingIfNeeded: error.rawValue) & 0xffff))
+        }
+        return [Instruction(code: Code.jumpIfEqual, jumpFalse: UInt8(clamping: block.count), value: UInt32(bitPattern: rule.number))] + block
+    }
+
+    private static func finish(_ value: UInt32) -> Instruction { Instruction(code: Code.finish, value: value) }
+    private static func load(_ offset: UInt32) -> Instruction { Instruction(code: Code.load, value: offset) }
 
     /// AUDIT_ARCH_X86_64.
     private static var architecture: UInt32 { 0xc000_003e }
+
+    /// Operations on 32 bits (linux/bpf_common.h).
+    private enum Code {
+        static let load: UInt16 = 0x20, jump: UInt16 = 0x05, jumpIfEqual: UInt16 = 0x15, jumpIfNotBelow: UInt16 = 0x35, jumpIfSet: UInt16 = 0x45, finish: UInt16 = 0x06
+    }
 
     /// Offsets in `struct seccomp_data`.
     private enum Data {

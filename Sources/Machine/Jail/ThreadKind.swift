@@ -44,9 +44,8 @@ public enum ThreadKind: CaseIterable, Sendable {
         }
     }
 
-    /// Most frequent first: the kernel looks in this order.
     var rules: [SystemCallRule] {
-        // Last: where a kind may open files, its own rule comes first.
+        // Last: where a kind may open files, its own rule comes first, and counts.
         granted + [Self.allocatorPeeks]
     }
 
