@@ -66,11 +66,15 @@ struct BootTableTests {
         #expect(line.split(separator: " ").contains("maxcpus=\(cpus)") == isSaid)
     }
 
-    @Test("one word lists all devices, for the kernel compares each with all its parameters")
+    @Test("one word lists all devices where words cost time; elsewhere any kernel understands them")
     func devices() {
         let places: [(UInt64, UInt32)] = [(0xd000_0000, 5), (0xd000_1000, 6)]
-        let line = KernelCommandLine.make(cpus: 1, possibleCPUs: 1, devices: places, rootOnPmem: true, softwareKVM: false, extra: "")
-        #expect(line.split(separator: " ").contains("virtio_mmio.device=4K@0xd0000000:5,4K@0xd0001000:6"))
+        func words(_ softwareKVM: Bool) -> [Substring] {
+            KernelCommandLine.make(cpus: 1, possibleCPUs: 1, devices: places, rootOnPmem: true, softwareKVM: softwareKVM, extra: "").split(separator: " ")
+                .filter { $0.hasPrefix("virtio_mmio") }
+        }
+        #expect(words(true) == ["virtio_mmio.device=4K@0xd0000000:5,4K@0xd0001000:6"])
+        #expect(words(false) == ["virtio_mmio.device=4K@0xd0000000:5", "virtio_mmio.device=4K@0xd0001000:6"])
     }
 
     @Test("RAM is split around the hole, and the image lies above it on a section boundary", arguments: [64 << 20, 3 << 30, 3 << 30 + 4096, 9 << 30])

@@ -50,8 +50,8 @@ enum KernelCommandLine {
         if softwareKVM, cpus > 1 { words.append(oneAfterAnother) }
         if rootOnPmem { words += ["root=/dev/pmem0", "rootfstype=erofs", "rootflags=dax=always"] }
         let places = devices.map { "4K@0x\(String($0.address, radix: 16)):\($0.interrupt)" }
-        // A list: the guest's kernel reads it since kernel-config/patches/0013.
-        if !places.isEmpty { words.append("virtio_mmio.device=\(places.joined(separator: ","))") }
+        // A list is one word, but only our kernel reads it (kernel-config/patches/0013). No other runs where ring 0 is interpreted.
+        words += (softwareKVM && !places.isEmpty ? [places.joined(separator: ",")] : places).map { "virtio_mmio.device=\($0)" }
         if !extra.isEmpty { words.append(extra) }
         return words.joined(separator: " ")
     }

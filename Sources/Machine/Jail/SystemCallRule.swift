@@ -45,37 +45,28 @@ extension SystemCallFilter {
             Self.load(Data.number),
         ]
         program += rules.filter { !$0.isPlain }.flatMap(Self.block)
-        Self.find(rules.filter(\.isPlain).map(\.number).sorted()[...], before: 0, in: &program)
+        program += Self.find(rules.filter(\.isPlain).map(\.number).sorted()[...], before: 0)
         self.init(program + [Self.finish(Verdict.kill), Self.finish(Verdict.allow)])
     }
 
     /// Looks for the call among `numbers`, which are sorted, by halves until few are left.
     ///
     /// - Parameter rest: instructions that follow, before the two verdicts at the end: to kill and to allow.
-    private static func find(_ numbers: ArraySlice<Int32>, before rest: Int, in program: inout [Instruction]) {
+    private static func find(_ numbers: ArraySlice<Int32>, before rest: Int) -> [Instruction] {
         guard numbers.count > comparedInTurn else {
-            for (index, number) in numbers.enumerated() {
-                // Over the other comparisons, the jump behind them, what follows and the kill.
-                program.append(jump(ifEqual: number, over: numbers.count - index + rest + 1))
-            }
-            return program.append(Instruction(code: Code.jump, value: UInt32(rest)))
+            // Over the other comparisons, the jump behind them, what follows and the kill.
+            return numbers.enumerated().map { index, number in jump(Code.jumpIfEqual, number, over: numbers.count - index + rest + 1) }
+                + [Instruction(code: Code.jump, value: UInt32(rest))]
         }
         let middle = numbers.startIndex + numbers.count / 2
-        let (lower, upper) = (numbers[..<middle], numbers[middle...])
-        program.append(Instruction(code: Code.jumpIfNotBelow, jumpTrue: UInt8(clamping: length(lower)), value: UInt32(bitPattern: upper[middle])))
-        find(lower, before: length(upper) + rest, in: &program)
-        find(upper, before: rest, in: &program)
+        let upper = find(numbers[middle...], before: rest)
+        let lower = find(numbers[..<middle], before: upper.count + rest)
+        return [jump(Code.jumpIfNotBelow, numbers[middle], over: lower.count)] + lower + upper
     }
 
-    /// Instructions that find one of `numbers`.
-    private static func length(_ numbers: ArraySlice<Int32>) -> Int {
-        guard numbers.count > comparedInTurn else { return numbers.count + 1 }
-        let middle = numbers.startIndex + numbers.count / 2
-        return 1 + length(numbers[..<middle]) + length(numbers[middle...])
-    }
-
-    private static func jump(ifEqual number: Int32, over count: Int) -> Instruction {
-        Instruction(code: Code.jumpIfEqual, jumpTrue: UInt8(clamping: count), value: UInt32(bitPattern: number))
+    /// Past so many instructions, 255 at most, if the call compares so with `number`.
+    private static func jump(_ comparison: UInt16, _ number: Int32, over count: Int) -> Instruction {
+        Instruction(code: comparison, jumpTrue: UInt8(clamping: count), value: UInt32(bitPattern: number))
     }
 
     private static let comparedInTurn = 6
