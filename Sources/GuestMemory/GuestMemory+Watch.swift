@@ -19,8 +19,10 @@ extension GuestMemory {
     private static let pieceLimit = 8192
     /// Of the file, looked up at once.
     private static let partSize = 64 << 20
-    /// The upper byte of a page's eight in pagemap: present, or swapped out (Linux, admin-guide/mm/pagemap.rst).
+    /// In the upper byte of a page's eight in pagemap: present, or swapped out (Linux, admin-guide/mm/pagemap.rst).
     private static let touchedBits: UInt8 = 0xc0
+    /// There, too: the file's page, not a copy of it.
+    private static let fileBit: UInt8 = 0x20
 
     /// Begins to watch memory that is mapped from `file` and has not been touched yet. ``touchedPages()`` ends it.
     ///
@@ -44,21 +46,34 @@ extension GuestMemory {
     public func touchedPages() throws(SystemError) -> [PageRun] {
         // The pagemap is closed: it tells root physical addresses.
         guard let watch = watch.withLock({ $0.take() }) else { return [] }
-        var touched: [Range<UInt64>] = []
+        return try pages(of: watch, bridging: Self.bridged) { $0 & Self.touchedBits != 0 }
+    }
+
+    /// As ``touchedPages()``, those that have been written to, with as few others as can be; the watch goes on.
+    public func writtenPages() throws(SystemError) -> [PageRun] {
+        try watch.withLock { watch throws(SystemError) in
+            guard let watch else { return [] }
+            return try pages(of: watch, bridging: 0) { $0 & Self.touchedBits != 0 && $0 & Self.fileBit == 0 }
+        }
+    }
+
+    /// - Parameter isWanted: of the upper byte of a page's entry in pagemap.
+    private func pages(of watch: Watch, bridging: UInt64, _ isWanted: (UInt8) -> Bool) throws(SystemError) -> [PageRun] {
+        var found: [Range<UInt64>] = []
         for (region, range) in parts(of: watch.data) {
             let address = unsafe Int(bitPattern: region.mapping.base) + (range.lowerBound - region.fileOffset)
             let entries = try watch.pagemap.read(upTo: range.count / Self.pageSize * 8, at: address / Self.pageSize * 8)
-            for index in 0..<entries.count / 8 where entries[8 * index + 7] & Self.touchedBits != 0 {
+            for index in 0..<entries.count / 8 where isWanted(entries[8 * index + 7]) {
                 let page = UInt64(range.lowerBound / Self.pageSize + index)
-                Self.add(page..<page + 1, to: &touched, bridging: Self.bridged)
+                Self.add(page..<page + 1, to: &found, bridging: bridging)
             }
         }
-        var gap = Self.bridged
-        while touched.count > Self.runLimit {
+        var gap = max(1, bridging)
+        while found.count > Self.runLimit {
+            found = found.reduce(into: []) { Self.add($1, to: &$0, bridging: gap) }
             gap *= 2
-            touched = touched.reduce(into: []) { Self.add($1, to: &$0, bridging: gap) }
         }
-        return touched.map { PageRun(first: $0.lowerBound, count: UInt64($0.count)) }
+        return found.map { PageRun(first: $0.lowerBound, count: UInt64($0.count)) }
     }
 
     private static func add(_ pages: Range<UInt64>, to runs: inout [Range<UInt64>], bridging gap: UInt64) {

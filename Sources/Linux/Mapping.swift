@@ -72,6 +72,13 @@ public final class Mapping: @unchecked Sendable {
         unsafe _ = madvise(base + position, count, MADV_HUGEPAGE)
     }
 
+    /// Has the pages of `count` bytes at `position` ready to be written to, as a first write to each would. A kernel that cannot
+    /// (before 5.14), or has no memory for it, leaves that to the writes.
+    public func populate(at position: Int, count: Int) {
+        guard position >= 0, count > 0, position <= self.count, count <= self.count - position else { return }
+        unsafe _ = madvise(base + position, count, MADV_POPULATE_WRITE)
+    }
+
     /// Makes `count` bytes at `position` a mapping of their own (of no other meaning: it is left out of core dumps).
     ///
     /// With a page of a file that is read the kernel maps those around it that are cached, but not beyond a mapping's end.

@@ -26,6 +26,8 @@ public struct MachineConfiguration: Sendable {
     public var softwareKVM: Bool
     /// `/proc/self/pagemap`, opened outside the jail: with it ``Machine/touchedPages()`` tells something of a restored machine.
     public var pagemap: Descriptor?
+    /// Pages of the snapshot's memory file that the guest is known to write to at once.
+    public var prefault: [PageRun] = []
     /// This VMM's executable: a snapshot is good only for the one that made it.
     public var program: Descriptor?
 

@@ -7,9 +7,9 @@ import Machine
 ///
 /// Requests are `share NAME ro|rw [auto|always [mapped]]` with a descriptor beside it, `unshare NAME`, `snapshot` with a
 /// directory's descriptor beside it, and perhaps that of a snapshot to save only the difference to, `network ADDRESS MTU` with a
-/// tap's (answered by the number of the device on the bus), `plugged`, which waits until the guest has all its memory, `touched`
-/// (answered by `FIRST+COUNT` words, pages of the snapshot's memory file), `pause`, `resume`, `stop` and `metrics`. Each is answered in order by `ok[ TEXT]`
-/// or `error TEXT`. Events go out unasked. When the host's end closes, the machine ends.
+/// tap's (answered by the number of the device on the bus), `plugged`, which waits until the guest has all its memory, `written`
+/// and `touched` (answered by `FIRST+COUNT` words, pages of the snapshot's memory file), `pause`, `resume`, `stop` and `metrics`. Each is answered
+/// in order by `ok[ TEXT]` or `error TEXT`. Events go out unasked. When the host's end closes, the machine ends.
 final class ControlSocket: Sendable {
     /// What a request acts on.
     struct Actions: Sendable {
@@ -17,6 +17,7 @@ final class ControlSocket: Sendable {
         var connect: @Sendable (_ tap: Descriptor, _ address: MACAddress, _ mtu: UInt16) throws -> Int
         var unshare: @Sendable (_ name: String) throws -> Void
         var waitForMemory: @Sendable () -> Bool
+        var written: @Sendable () throws -> [PageRun]
         var touched: @Sendable () throws -> [PageRun]
         var pause: @Sendable () -> Void
         var resume: @Sendable () -> Void
@@ -98,6 +99,8 @@ final class ControlSocket: Sendable {
         }
     }
 
+    private static func text(_ pages: [PageRun]) -> String { pages.map { "\($0.first)+\($0.count)" }.joined(separator: " ") }
+
     private static func perform(_ request: String, _ descriptors: [Descriptor], _ actions: Actions) throws -> String {
         let words = request.split(separator: " ").map(String.init)
         switch (words.first, words.count) {
@@ -113,7 +116,8 @@ final class ControlSocket: Sendable {
         case ("unshare", 2): try actions.unshare(words[1])
         case ("plugged", 1):
             guard actions.waitForMemory() else { throw RequestError(description: "the guest does not plug in its memory") }
-        case ("touched", 1): return try actions.touched().map { "\($0.first)+\($0.count)" }.joined(separator: " ")
+        case ("written", 1): return text(try actions.written())
+        case ("touched", 1): return text(try actions.touched())
         case ("pause", 1): actions.pause()
         case ("resume", 1): actions.resume()
         case ("stop", 1): break

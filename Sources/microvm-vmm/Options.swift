@@ -1,4 +1,5 @@
 import FUSE
+import GuestMemory
 import Linux
 import Machine
 import Virtio
@@ -30,6 +31,8 @@ struct Options {
     var restore: Descriptor?
     /// Whether it will be asked what of the snapshot's memory the machine has touched.
     var watchMemory = false
+    /// What of it the machine is known to write to at once.
+    var prefault: [PageRun] = []
     /// The snapshot that one was saved against.
     var base: Descriptor?
     /// A snapshot to read and check, and nothing else.
@@ -62,7 +65,8 @@ struct Options {
                                nanoseconds and addresses in hexadecimal, the innermost first
           --restore-fd FD      go on from the snapshot in this directory instead of booting; everything else must be as
                                it was given to the machine that was saved, but for sockets, shares and the console
-          --watch-memory       with --restore-fd: answer the request touched, once
+          --watch-memory       with --restore-fd: answer the requests written and, once and last, touched
+          --prefault RUNS      with --restore-fd: FIRST+COUNT,… pages of the memory file that the guest is known to write to at once
           --base-fd FD         the snapshot it was saved against, if it was
           --verify-fd FD       only read the snapshot in this directory whole and hold it against its checksums
           --kill-with-parent   die when the parent does
@@ -108,6 +112,7 @@ struct Options {
             case "--directory-fd": directory = try descriptor(flag, value)
             case "--share": shares.append(try share(flag, value))
             case "--restore-fd": restore = try descriptor(flag, value)
+            case "--prefault": prefault = try pages(flag, value)
             case "--base-fd": base = try descriptor(flag, value)
             case "--verify-fd": verify = try descriptor(flag, value)
             case "--profile-fd": profile = try descriptor(flag, value)
@@ -171,6 +176,16 @@ private func number(_ flag: String, _ value: String, _ range: ClosedRange<Int>) 
         throw Options.UsageError(description: "\(flag): a number from \(range.lowerBound) to \(range.upperBound), not \(value)")
     }
     return number
+}
+
+private func pages(_ flag: String, _ value: String) throws -> [PageRun] {
+    try value.split(separator: ",", omittingEmptySubsequences: false).map { run in
+        let numbers = run.split(separator: "+", omittingEmptySubsequences: false).map { UInt64($0) }
+        guard numbers.count == 2, let first = numbers[0], let count = numbers[1] else {
+            throw Options.UsageError(description: "\(flag): FIRST+COUNT, not \(run)")
+        }
+        return PageRun(first: first, count: count)
+    }
 }
 
 private func descriptor(_ flag: String, _ value: String) throws -> Descriptor {

@@ -36,6 +36,7 @@ struct VMM {
         configuration.possibleCPUs = options.possibleCPUs ?? options.cpus
         configuration.extraMemory = options.extraMemory
         configuration.pagemap = pagemap
+        configuration.prefault = options.prefault
         let serialOutput: @Sendable (UInt8) -> Void = { devices.log?.append([$0]) }
         let machine =
             if let snapshot = options.restore {
@@ -53,7 +54,8 @@ struct VMM {
                 socket,
                 .init(
                     share: { try devices.share($0, $1, $2) }, connect: { try devices.connect($0, $1, $2) }, unshare: { try devices.shares.remove($0) },
-                    waitForMemory: devices.waitForMemory, touched: { try machine.touchedPages() },
+                    waitForMemory: devices.waitForMemory, written: { try machine.writtenPages() },
+                    touched: { try machine.touchedPages() },
                     pause: { machine.pause() }, resume: { machine.resume() }, stop: { machine.stop() },
                     snapshot: { try machine.save(to: $0, since: $1) },
                     metrics: { devices.metrics + machine.kvmCounters.map { " kvm.\($0.name)=\($0.value)" }.joined() }))

@@ -31,6 +31,31 @@ struct WatchTests {
     /// First page and number of pages of each run.
     private func touched(_ memory: GuestMemory) throws -> [[UInt64]] { try memory.touchedPages().map { [$0.first, $0.count] } }
 
+    private func written(_ memory: GuestMemory) throws -> [[UInt64]] { try memory.writtenPages().map { [$0.first, $0.count] } }
+
+    @Test("pages that were written to are told as often as asked for, those between and around them not")
+    func written() throws {
+        let memory = try watched(file(0..<1088))
+        #expect(try written(memory) == [])
+        for page in [7, 8, 10, 1023, 1024] { try touch(memory, page, write: true) }
+        try touch(memory, 9)
+        try touch(memory, 500)
+        #expect(try written(memory) == [[7, 2], [10, 1], [1023, 2]])
+        try touch(memory, 501, write: true)
+        #expect(try written(memory) == [[7, 2], [10, 1], [501, 1], [1023, 2]])
+        #expect(try touched(memory).count > 1)
+        #expect(try written(memory) == [])
+    }
+
+    @Test("pages made ready for writing are the machine's own, with the file's content; others, and those that do not exist, are left alone")
+    func prefault() throws {
+        let memory = try watched(file(0..<1088))
+        let hostile = [(5000, 1), (1088, 1), (UInt64.max, 1), (UInt64.max, UInt64.max), (3, 0)].map { PageRun(first: $0.0, count: $0.1) }
+        memory.prefault([PageRun(first: 3, count: 2), PageRun(first: 1023, count: 2)] + hostile + [PageRun(first: 1087, count: .max)])
+        #expect(try written(memory) == [[3, 2], [1023, 2], [1087, 1]])
+        #expect(try memory.slice(3 * 4096, 4096).bytes(count: 4096) == [UInt8](repeating: 7, count: 4096))
+    }
+
     @Test("pages that were read or written are told, with no more around them than a piece of the mapping, and once")
     func readAndWritten() throws {
         let memory = try watched(file(0..<1088))

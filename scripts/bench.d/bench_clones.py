@@ -16,8 +16,7 @@ def run(options):
     tables = common.Tables()
     unit = f"MiB PSS, {MACHINES} machines"
     with common.scratch() as directory:
-        templates = ["--templates", os.path.join(directory, "templates")]
-        subprocess.run([common.MICROVM, "template", "build", *templates], check=True, stdout=subprocess.DEVNULL)
+        templates, _ = common.make_template(directory)
         for row, machines in (("clones", clones(directory, templates)), ("booted", booted(directory))):
             with machines as pids:
                 tables.add("machines alone", unit, row, megabytes(pids))
@@ -68,16 +67,10 @@ def boot(directory):
     for listener, name in zip(sockets, ("vsock", "vsock_1024")):
         listener.bind(os.path.join(directory, name))
         listener.listen()
-    files = [os.open(path, flags) for path, flags in ((common.KERNEL, os.O_RDONLY), (common.IMAGE, os.O_RDONLY), (directory, os.O_RDONLY))]
-    kernel, image, place = files
-    machine = subprocess.Popen(
-        [
-            common.VMM, "--cpus", "1", "--memory", str(128 << 20 if common.interprets_guests() else 256 << 20), "--kernel-fd", str(kernel), "--image-fd", str(image),
-            "--vsock-fd", str(sockets[0].fileno()), "--vsock-path", "vsock", "--directory-fd", str(place), "--jail", "--kill-with-parent",
-        ],
-        stdin=subprocess.DEVNULL, pass_fds=(*files, sockets[0].fileno()),
-    )  # fmt: skip
-    for file in files:
+    files = {name: os.open(path, os.O_RDONLY) for name, path in (("kernel", common.KERNEL), ("image", common.IMAGE), ("directory", directory))}
+    memory = 128 << 20 if common.interprets_guests() else 256 << 20
+    machine = common.start_vmm(["--cpus", "1", "--memory", str(memory), "--vsock-path", "vsock"], {**files, "vsock": sockets[0].fileno()})
+    for file in files.values():
         os.close(file)
     # The other takes the agent's call as long as this lives.
     machine.listener = sockets[1]

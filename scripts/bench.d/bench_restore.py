@@ -18,16 +18,14 @@ def run(options):
     tables = common.Tables()
     with common.scratch() as directory:
         bundle = common.make_bundle(os.path.join(directory, "bundle"), ["/bin/true"])
-        templates = ["--templates", os.path.join(directory, "templates")]
-        subprocess.run([common.MICROVM, "template", "build", *templates], check=True, stdout=subprocess.DEVNULL)
+        templates, snapshot = common.make_template(directory)
         kernel = write_kernel(os.path.join(directory, "kernel"))
         (template,) = json.loads(subprocess.run([common.MICROVM, "template", "list", "--format", "json", *templates], check=True, capture_output=True).stdout)
-        snapshot = os.path.join(directory, "templates", template["key"])
         machine = ["--cpus", str(template["cpus"]), "--memory", str(template["memory"])]
         machine += ["--host-kind", "software" if common.interprets_guests() else "hardware"]
 
-        def first_instruction(row, kernel, *restore):
-            tables.add("process start to the first KVM_RUN", "ms", row, start(directory, machine, kernel, *restore))
+        def first_instruction(row, *what):
+            tables.add("process start to the first KVM_RUN", "ms", row, start(directory, machine, *what))
 
         def agent(row, *how):
             state = ["--root", os.path.join(directory, "state")]
@@ -38,7 +36,7 @@ def run(options):
 
         rows = {
             "empty machine": lambda: first_instruction("empty machine", kernel),
-            "restore": lambda: first_instruction("restore", common.KERNEL, snapshot),
+            "restore": lambda: first_instruction("restore", common.KERNEL, snapshot, common.prefault(snapshot)),
         }
         common.in_turn(tables, rows, options.runs * 4)
         common.in_turn(tables, {"boot": lambda: agent("boot", "--cold"), "restore": lambda: agent("restore")}, options.runs)
@@ -54,21 +52,19 @@ def write_kernel(path):
     return path
 
 
-def start(directory, machine, kernel, snapshot=None):
+def start(directory, machine, kernel, snapshot=None, more=()):
     """Milliseconds from the call that makes a VMM's process until all its vCPUs stand ready."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(os.path.join(directory, "vsock"))
     listener.listen()
-    files = [os.open(path, os.O_RDONLY) for path in (kernel, common.IMAGE, directory, *([snapshot] if snapshot else []))]
-    files.append(os.open(os.path.join(directory, "console"), os.O_WRONLY | os.O_CREAT))
-    arguments = [*machine, "--kernel-fd", str(files[0]), "--image-fd", str(files[1]), "--directory-fd", str(files[2]), "--console-fd", str(files[-1])]
-    arguments += ["--vsock-fd", str(listener.fileno()), "--vsock-path", "vsock", "--control-fd", str(theirs.fileno()), "--jail", "--kill-with-parent"]
+    paths = {"kernel": kernel, "image": common.IMAGE, "directory": directory}
     if snapshot:
-        arguments += ["--restore-fd", str(files[3])]
+        paths["restore"] = snapshot
+    files = {name: os.open(path, os.O_RDONLY) for name, path in paths.items()}
+    files["console"] = os.open(os.path.join(directory, "console"), os.O_WRONLY | os.O_CREAT)
     began = time.monotonic_ns()
-    monitor = subprocess.Popen(
-        [common.VMM, *arguments], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(*files, listener.fileno(), theirs.fileno()))  # fmt: skip
+    monitor = common.start_vmm([*machine, "--vsock-path", "vsock", *more], {**files, "vsock": listener.fileno(), "control": theirs.fileno()})
     theirs.close()
     try:
         ours.settimeout(60)
@@ -80,6 +76,6 @@ def start(directory, machine, kernel, snapshot=None):
     finally:
         monitor.kill()
         monitor.wait()
-        for file in files:
+        for file in files.values():
             os.close(file)
         os.unlink(os.path.join(directory, "vsock"))

@@ -172,6 +172,31 @@ def make_bundle(directory, arguments, mounts=()):
     return directory
 
 
+def make_template(directory):
+    """A template as starts find it, its working set known from the first; the options that name it, and its directory."""
+    path = os.path.join(directory, "templates")
+    options = ["--templates", path]
+    subprocess.run([MICROVM, "template", "build", *options], check=True, stdout=subprocess.DEVNULL)
+    bundle = make_bundle(os.path.join(directory, "first"), ["/bin/true"])
+    subprocess.run([MICROVM, "--root", os.path.join(directory, "first-state"), "run", *options, bundle], check=True)
+    (template,) = json.loads(subprocess.run([MICROVM, "template", "list", "--format", "json", *options], check=True, capture_output=True).stdout)
+    return options, os.path.join(path, template["key"])
+
+
+def prefault(template):
+    """What its working set tells a template's VMM beforehand."""
+    with open(os.path.join(template, "working-set")) as file:
+        written = json.load(file)["written"]
+    return ["--prefault", ",".join(f"{first}+{count}" for first, count in zip(written[::2], written[1::2]))] if written else []
+
+
+def start_vmm(options, files):
+    """A VMM in its jail; descriptors go to it by the options named for them."""
+    words = [word for name, file in files.items() for word in (f"--{name}-fd", str(file))]
+    return subprocess.Popen(
+        [VMM, *options, *words, "--jail", "--kill-with-parent"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=tuple(files.values()))  # fmt: skip
+
+
 def scratch():
     """A directory for a bench, on the lab's disk if there is one: its root is an overlay with no user xattrs."""
     return tempfile.TemporaryDirectory(prefix="microvm-bench.", dir=os.environ.get("MICROVM_LAB_SCRATCH"))

@@ -37,6 +37,7 @@ extension Machine {
                 let memory = try isNew ? pluggable.map { try mapped.adding($0.guestAddress, count: $0.count) } ?? mapped : mapped
                 // Without, all that is lost is what it would have told.
                 if let pagemap = configuration.pagemap { try? memory.watch(memoryFile, by: pagemap) }
+                memory.prefault(configuration.prefault)
                 return (file, memory)
             }
             guard let base else { throw SnapshotError("it has a parent, which is not given") }
@@ -87,6 +88,9 @@ extension Machine {
     /// The pages of its snapshot's memory file that the machine has touched, few of them it has not; once, and only if they
     /// were watched (``MachineConfiguration/pagemap``).
     public func touchedPages() throws(SystemError) -> [PageRun] { try memory.touchedPages() }
+
+    /// Those it has written to, as long as it has not been asked for the others.
+    public func writtenPages() throws(SystemError) -> [PageRun] { try memory.writtenPages() }
 }
 
 extension Machine {

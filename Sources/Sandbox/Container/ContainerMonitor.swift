@@ -223,7 +223,7 @@ public final class ContainerMonitor {
         let streams = ProcessStreams(host, on: loop)
         streams.onFirstOutput = { [weak self] in
             self?.begin("program")
-            self?.machine?.recordWorkingSet()
+            self?.machine?.containerAnswered()
         }
         self.streams = streams
         return try streams.open(vsock: machine.vsockPath)

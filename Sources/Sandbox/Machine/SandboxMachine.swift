@@ -52,9 +52,8 @@ public final class SandboxMachine {
     private(set) var end: MachineEnd?
     private var consoleFile: Descriptor?
     private var isRestored = false
-    /// The template that has no ``WorkingSet`` yet, until the machine's is on its way there.
-    private var unrecorded: Descriptor?
-    private var isRecording = false
+    /// Of a template's first machine.
+    private var recorder: WorkingSetRecorder?
     /// To the monitor whose machine it is, where it is another's.
     private var membership: ControlClient?
     /// What it was launched with; a snapshot needs the same again.
@@ -78,13 +77,13 @@ public final class SandboxMachine {
     /// - Parameters:
     ///   - snapshot: the directory of a snapshot of a machine of this size, taken with an idle agent; nil: boot. It may
     ///     have fewer CPUs.
-    ///   - isFirst: it is a template's, which has no ``WorkingSet`` yet.
+    ///   - workingSet: what to do about the template's; nil: it is no template.
     ///   - base: the snapshot that one was saved against.
     ///   - extraMemory: bytes that the guest plugs in when it goes on. ``waitForMemory()`` waits for that.
     ///   - possibleCPUs: as many as a machine restored from this one's snapshot may have; nil: as this one.
     ///   - onStarted: called when the guest's first instruction is due.
     func launch(
-        _ size: MachineSize, _ shares: [Plan.Share], _ options: Options, restoring snapshot: Descriptor? = nil, isFirst: Bool = false, base: Descriptor? = nil,
+        _ size: MachineSize, _ shares: [Plan.Share], _ options: Options, restoring snapshot: Descriptor? = nil, workingSet: WorkingSet.Use? = nil, base: Descriptor? = nil,
         extraMemory: Int = 0, possibleCPUs: Int? = nil,
         onStarted: @escaping (VMMProcess.StartTimes) -> Void = { _ in }
     ) throws {
@@ -96,13 +95,13 @@ public final class SandboxMachine {
             VMMProcess.Options(
                 size: size, possibleCPUs: possibleCPUs, extraMemory: extraMemory, program: installation.vmm, kernel: kernel, image: image, commandLine: options.kernelArguments,
                 shares: roots, shareCache: options.shareCache, vsock: try Descriptor.listening(at: .unix(vsockPath)), vsockName: Self.vsockName, directory: place.sockets,
-                console: try openConsole(options.console), softwareKVM: options.softwareKVM, snapshot: snapshot, watchMemory: isFirst, base: base),
+                console: try openConsole(options.console), softwareKVM: options.softwareKVM, snapshot: snapshot, workingSet: workingSet, base: base),
             on: loop)
         vmm.onStarted = onStarted
         vmm.onEnd = { [weak self] in self?.machineEnded($0) }
         self.vmm = vmm
         isRestored = snapshot != nil
-        unrecorded = isFirst ? snapshot : nil
+        if case .record = workingSet, let snapshot { recorder = WorkingSetRecorder(snapshot, vmm) }
         self.size = size
         self.extraMemory = extraMemory
         if isRestored { try dialAgent() }
@@ -117,6 +116,7 @@ public final class SandboxMachine {
         let boot = Self.bootDeadline + UInt64(max(0, (size?.cpus ?? 1) - 1)) * Self.bootDeadlinePerCPU
         try waiter.wait("the guest to start", atMost: isRestored ? Self.restoreDeadline : boot) { agent != nil }
         guard let agent else { throw SandboxError(.agentLost, "no agent") }
+        recorder?.agentAnswered()
         onAnswer()
         try waitForAnswers([{ agent.shakeHands(build: build, Self.answer($0)) }, { try self.renew(name, $0) }])
         return agent.information
@@ -316,16 +316,8 @@ public final class SandboxMachine {
         try request("snapshot", passing: [directory] + (base.map { [$0] } ?? []), atMost: Self.snapshotDeadline + UInt64((size?.memory ?? 0) + extraMemory) * Self.snapshotNanosecondsPerByte)
     }
 
-    /// Writes down which pages of its template the machine has touched, unless that is known. Nothing waits for it but ``powerOff()``.
-    func recordWorkingSet() {
-        guard let template = unrecorded, let vmm else { return }
-        unrecorded = nil
-        isRecording = true
-        vmm.request("touched") { [weak self] answer in
-            if let text = try? answer.get() { try? WorkingSet.record(text, for: template) }
-            self?.isRecording = false
-        }
-    }
+    /// The container's first output is there, or its end.
+    func containerAnswered() { recorder?.containerAnswered() }
 
     /// Stops every vCPU.
     func pause() throws { try request("pause") }
@@ -415,11 +407,11 @@ public final class SandboxMachine {
     /// and takes it a tenth of a second where KVM interprets it.
     func powerOff() {
         guard end == nil, vmm != nil else { return }
-        recordWorkingSet()
+        containerAnswered()
         if waiter.failure == nil, agent != nil {
             var isWritten = false
             callLater(AgentMethods.powerOff, Empty(), deadline: Self.powerOffDeadline) { _ in isWritten = true }
-            wait(atMost: Self.powerOffDeadline) { isWritten && !isRecording }
+            wait(atMost: Self.powerOffDeadline) { isWritten && recorder?.isWaiting != true }
         }
         kill()
     }

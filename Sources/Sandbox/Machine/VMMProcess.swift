@@ -50,8 +50,7 @@ final class VMMProcess {
         var softwareKVM: Bool?
         /// The directory of a snapshot to go on from; nil: boot.
         var snapshot: Descriptor?
-        /// Whether it will be asked which pages of that the guest has touched.
-        var watchMemory = false
+        var workingSet: WorkingSet.Use?
         /// The one that was saved against, if it was.
         var base: Descriptor?
     }
@@ -100,7 +99,11 @@ final class VMMProcess {
         if !options.commandLine.isEmpty { arguments += ["--cmdline", options.commandLine] }
         if let software = options.softwareKVM { arguments += ["--host-kind", software ? "software" : "hardware"] }
         if let snapshot = options.snapshot { arguments += ["--restore-fd", "\(snapshot.raw)"] }
-        if options.watchMemory { arguments.append("--watch-memory") }
+        switch options.workingSet {
+        case .record: arguments.append("--watch-memory")
+        case .follow(let set) where !set.writtenRuns.isEmpty: arguments += ["--prefault", set.writtenRuns]
+        case .follow, nil: break
+        }
         if let cpus = options.possibleCPUs { arguments += ["--possible-cpus", "\(cpus)"] }
         if options.extraMemory > 0 { arguments += ["--extra-memory", "\(options.extraMemory)"] }
         if let base = options.base { arguments += ["--base-fd", "\(base.raw)"] }

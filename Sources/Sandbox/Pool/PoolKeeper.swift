@@ -59,8 +59,8 @@ public final class PoolKeeper {
         let size = try MachinePool.size(pool.options)
         let templates = try Templates(pool.options, build: build)
         guard let snapshot = try templates.store.find(templates.key(size)) else { throw SandboxError(.refused, "there is no template yet") }
-        _ = WorkingSet.prefetch(from: snapshot)
-        try machine.launch(size, [], pool.options, restoring: snapshot)
+        let workingSet = WorkingSet.prefetch(from: snapshot).map { WorkingSet.Use.follow($0) }
+        try machine.launch(size, [], pool.options, restoring: snapshot, workingSet: workingSet)
         try machine.waitForAgent(build: build)
     }
 

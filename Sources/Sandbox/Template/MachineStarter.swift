@@ -30,11 +30,11 @@ struct MachineStarter {
         guard let template = try template(plan.size) else { return try start(plan, from: nil) }
         let key = template.key
         let began = monotonicNanoseconds()
-        let isKnown = WorkingSet.prefetch(from: template.snapshot)
+        let workingSet = WorkingSet.prefetch(from: template.snapshot).map { WorkingSet.Use.follow($0) } ?? .record
         if monotonicNanoseconds() - began > Self.shortPrefetch { mark("prefetch", began) }
         var machine: SandboxMachine?
         do {
-            return try start(template.size, plan.shares, from: template.snapshot, isFirst: !isKnown, extraMemory: template.extraMemory) { machine = $0 }
+            return try start(template.size, plan.shares, from: template.snapshot, workingSet: workingSet, extraMemory: template.extraMemory) { machine = $0 }
         } catch where isTemplatesFault(error, machine) {
             log.warning("template \(key) is of no use: \(error); booting instead")
             machine?.kill()
@@ -71,14 +71,14 @@ struct MachineStarter {
 
     /// Starts the machine from a snapshot, or by a boot, and waits for its agent.
     func start(
-        _ size: MachineSize, _ shares: [Plan.Share], from snapshot: Descriptor?, isFirst: Bool = false, base: Descriptor? = nil, extraMemory: Int = 0,
+        _ size: MachineSize, _ shares: [Plan.Share], from snapshot: Descriptor?, workingSet: WorkingSet.Use? = nil, base: Descriptor? = nil, extraMemory: Int = 0,
         _ made: (SandboxMachine) -> Void = { _ in }
     ) throws -> SandboxMachine {
         mark("spawn", nil)
         let machine = SandboxMachine(place, on: loop)
         made(machine)
         try use(machine)
-        try machine.launch(size, shares, options, restoring: snapshot, isFirst: isFirst, base: base, extraMemory: extraMemory) { [mark] times in
+        try machine.launch(size, shares, options, restoring: snapshot, workingSet: workingSet, base: base, extraMemory: extraMemory) { [mark] times in
             mark("jail", times.began)
             mark(snapshot == nil ? "load" : "restore", times.jailed)
             mark("vCPUs", times.loaded)
