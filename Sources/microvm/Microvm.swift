@@ -1,4 +1,6 @@
 import ArgumentParser
+import Glibc
+import Sandbox
 
 @main
 struct Microvm: ParsableCommand {
@@ -10,17 +12,18 @@ struct Microvm: ParsableCommand {
         subcommands: [
             Run.self, Create.self, Start.self, StateCommand.self, Kill.self, Delete.self, Exec.self, List.self, PS.self,
             Pause.self, Resume.self, Snapshot.self, Restore.self, Update.self, Events.self, CheckCommand.self, ExplainCommand.self, WhyCommand.self, BootProfileCommand.self,
-            TemplateCommand.self, PoolCommand.self, InstallCommand.self, SpecCommand.self, FeaturesCommand.self, VersionCommand.self, Checkpoint.self, Monitor.self, StandInCommand.self,
+            TemplateCommand.self, PoolCommand.self, InstallCommand.self, SpecCommand.self, FeaturesCommand.self, VersionCommand.self, Checkpoint.self, Monitor.self,
             ExecMonitor.self,
         ])
 
     /// Runs the command line; every way out passes here.
     static func main() {
+        if let standIn = StandInProcess(CommandLine.arguments) { exit(of: standIn) }
         var command: any ParsableCommand
         do {
             let line = CommandLineArguments.normalized(Array(CommandLine.arguments.dropFirst()))
             try checkCommand(line)
-            command = try parseAsRoot(line)
+            command = try parsedByItself(line) ?? parseAsRoot(line)
         } catch {
             exit(withError: error)
         }
@@ -37,6 +40,20 @@ struct Microvm: ParsableCommand {
             let status = (command as? any RuntimeCommand).flatMap(\.failureStatus)
             exit(withError: ExitCode(status ?? ExitStatus(of: error).rawValue))
         }
+    }
+
+    /// A container's stand-in, which its monitor starts: parsing the line as people's are takes longer than all it does until it stands.
+    private static func exit(of standIn: StandInProcess) -> Never {
+        do { Glibc.exit(try standIn.run()) } catch {
+            Log.report(error)
+            Glibc.exit(ExitStatus(of: error).rawValue)
+        }
+    }
+
+    /// The command of a line that its own parser can make sense of, which spares a look at all others. What it cannot, help included, is for all to see.
+    private static func parsedByItself(_ line: [String]) -> (any ParsableCommand)? {
+        guard let word = line.first, let type = configuration.subcommands.first(where: { $0._commandName == word }), type.configuration.subcommands.isEmpty else { return nil }
+        return try? type.parseAsRoot(Array(line.dropFirst()))
     }
 
     /// Refuses a line whose first word is no command of ours, in runc's words: with --help behind it the parser would not.

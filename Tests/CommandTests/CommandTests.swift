@@ -1,3 +1,4 @@
+import ArgumentParser
 import Testing
 
 @testable import microvm
@@ -29,6 +30,16 @@ import Testing
         ])
     func normalized(line: [String], wanted: [String]) {
         #expect(CommandLineArguments.normalized(line) == wanted)
+    }
+
+    /// The parser makes names of types' names otherwise, which takes a third of a command's start.
+    @Test("every command says its name")
+    func names() {
+        var commands: [any ParsableCommand.Type] = [Microvm.self]
+        while let command = commands.popLast() {
+            #expect(command.configuration.commandName != nil, "\(command)")
+            commands += command.configuration.subcommands
+        }
     }
 
     @Test("log lines are logrus text or JSON, with the message quoted")

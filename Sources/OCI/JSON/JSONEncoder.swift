@@ -63,10 +63,6 @@ private final class Slot {
     }
 }
 
-/// A dictionary's order differs from run to run; sorted, equal values have equal texts.
-private protocol Unordered {}
-extension Dictionary: Unordered where Key == String {}
-
 private struct SlotEncoder: Encoder, SingleValueEncodingContainer {
     let slot: Slot
     let codingPath: [any CodingKey]
@@ -74,6 +70,9 @@ private struct SlotEncoder: Encoder, SingleValueEncodingContainer {
 
     func container<Key: CodingKey>(keyedBy type: Key.Type) -> KeyedEncodingContainer<Key> {
         slot.held = .object([])
+        // Only a dictionary has keys of any name. Its order differs from run to run; sorted, equal values have equal texts.
+        // (A cast of the value to find out costs a look through all of the program's conformances for each type.)
+        slot.sorted = Key(stringValue: "\0") != nil
         return KeyedEncodingContainer(ObjectEncoder(slot: slot, codingPath: codingPath))
     }
 
@@ -106,10 +105,7 @@ private struct SlotEncoder: Encoder, SingleValueEncodingContainer {
     func encode(_ value: UInt16) { number(value) }
     func encode(_ value: UInt32) { number(value) }
     func encode(_ value: UInt64) { number(value) }
-    func encode(_ value: some Encodable) throws {
-        try value.encode(to: self)
-        if value is any Unordered { slot.sorted = true }
-    }
+    func encode(_ value: some Encodable) throws { try value.encode(to: self) }
 }
 
 private struct ObjectEncoder<Key: CodingKey>: KeyedEncodingContainerProtocol {

@@ -35,7 +35,7 @@ final class StandIn {
         options.inherited = [theirs]
         options.namespaces = namespaces.flagsAtBirth
         options.isSibling = outlivesCaller
-        let arguments = ["microvm", "stand-in", "--channel", "\(theirs.raw)"]
+        let arguments = StandInProcess.arguments(theirs)
         child = try Self.within(namespaces.pidNamespace()) { try ChildProcess(executablePath(), arguments, options) }
         pid = child.pid
         try channel.setNonBlocking()

@@ -11,8 +11,13 @@ public struct StandInProcess {
 
     private let monitor: Descriptor
 
-    public init(_ monitor: Descriptor) {
-        self.monitor = monitor
+    /// The command line that makes a process of `microvm` one of these.
+    static func arguments(_ monitor: Descriptor) -> [String] { ["microvm", "stand-in", "\(monitor.raw)"] }
+
+    /// Nil if the command line is not of one of these.
+    public init?(_ arguments: [String]) {
+        guard arguments.count == 3, arguments[1] == "stand-in", let monitor = Int32(arguments[2]), monitor > 2 else { return nil }
+        self.monitor = Descriptor(adopting: monitor)
     }
 
     /// - Returns: its exit status, the container's.

@@ -5,6 +5,7 @@ import Sandbox
 
 struct Events: EngineCommand {
     static let configuration = CommandConfiguration(
+        commandName: "events",
         abstract: "Print a container's use of resources, and when it runs out of memory.", discussion: "One JSON object a line, as runc has them.")
     @OptionGroup var globals: GlobalOptions
     @Flag(help: "Print the use now, and end.") var stats = false

@@ -9,6 +9,7 @@ struct Exec: RuntimeCommand {
     var failureStatus: Int32? { 255 }
 
     static let configuration = CommandConfiguration(
+        commandName: "exec",
         abstract: "Run another process in a running container.",
         discussion: "Exits with the process's status, or 255 when it could not be run.")
 
@@ -94,7 +95,7 @@ struct Exec: RuntimeCommand {
 
 /// A process executed in a container, when the command that asked for it does not wait: started by ``MonitorProcess``.
 struct ExecMonitor: RuntimeCommand {
-    static let configuration = CommandConfiguration(abstract: "Own one executed process.", shouldDisplay: false)
+    static let configuration = CommandConfiguration(commandName: "exec-monitor", abstract: "Own one executed process.", shouldDisplay: false)
 
     @OptionGroup var globals: GlobalOptions
     @Option var channel: Int32

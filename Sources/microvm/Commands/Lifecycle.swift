@@ -8,6 +8,7 @@ import Sandbox
 
 struct Create: EngineCommand {
     static let configuration = CommandConfiguration(
+        commandName: "create",
         abstract: "Create a container: all but its program runs when this returns.",
         discussion: """
             Standard input, output and error become the container's. A monitor process stays on this host as the \
@@ -32,7 +33,7 @@ struct Create: EngineCommand {
 }
 
 struct Start: EngineCommand {
-    static let configuration = CommandConfiguration(abstract: "Start the program of a created container.")
+    static let configuration = CommandConfiguration(commandName: "start", abstract: "Start the program of a created container.")
     @OptionGroup var globals: GlobalOptions
     @OptionGroup var container: ContainerArgument
 
@@ -69,7 +70,7 @@ struct StateCommand: EngineCommand {
 }
 
 struct Kill: EngineCommand {
-    static let configuration = CommandConfiguration(abstract: "Send a signal to a container's first process.")
+    static let configuration = CommandConfiguration(commandName: "kill", abstract: "Send a signal to a container's first process.")
     @OptionGroup var globals: GlobalOptions
     @Flag(name: .shortAndLong, help: "To every process of the container.") var all = false
     @OptionGroup var container: ContainerArgument
@@ -82,7 +83,7 @@ struct Kill: EngineCommand {
 }
 
 struct Delete: EngineCommand {
-    static let configuration = CommandConfiguration(abstract: "Remove a container that has stopped, or was never started.")
+    static let configuration = CommandConfiguration(commandName: "delete", abstract: "Remove a container that has stopped, or was never started.")
     @OptionGroup var globals: GlobalOptions
     @Flag(name: .shortAndLong, help: "A running one too: it is killed. One that does not exist is no error.") var force = false
     @Flag(help: "Every container in whose id this POSIX extended regular expression is found, as crun's delete has it.") var regex = false
@@ -112,7 +113,7 @@ struct Delete: EngineCommand {
 }
 
 struct Pause: EngineCommand {
-    static let configuration = CommandConfiguration(abstract: "Stop every process of a container until microvm resume.")
+    static let configuration = CommandConfiguration(commandName: "pause", abstract: "Stop every process of a container until microvm resume.")
     @OptionGroup var globals: GlobalOptions
     @OptionGroup var container: ContainerArgument
 
@@ -122,7 +123,7 @@ struct Pause: EngineCommand {
 }
 
 struct Resume: EngineCommand {
-    static let configuration = CommandConfiguration(abstract: "Let a paused container go on.")
+    static let configuration = CommandConfiguration(commandName: "resume", abstract: "Let a paused container go on.")
     @OptionGroup var globals: GlobalOptions
     @OptionGroup var container: ContainerArgument
 

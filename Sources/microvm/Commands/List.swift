@@ -4,7 +4,7 @@ import OCI
 import Sandbox
 
 struct List: EngineCommand {
-    static let configuration = CommandConfiguration(abstract: "List the containers.")
+    static let configuration = CommandConfiguration(commandName: "list", abstract: "List the containers.")
     @OptionGroup var globals: GlobalOptions
     @Option(name: .shortAndLong, help: "How to print it.") var format: TableFormat = .table
     @Flag(name: .shortAndLong, help: "Print ids only.") var quiet = false

@@ -7,7 +7,7 @@ import Sandbox
 
 /// The monitor of a container that outlives the command which made it: started by ``MonitorProcess``, not by people.
 struct Monitor: RuntimeCommand {
-    static let configuration = CommandConfiguration(abstract: "Own one container.", shouldDisplay: false)
+    static let configuration = CommandConfiguration(commandName: "monitor", abstract: "Own one container.", shouldDisplay: false)
 
     @OptionGroup var globals: GlobalOptions
     @Option var channel: Int32
@@ -28,16 +28,5 @@ struct Monitor: RuntimeCommand {
             channel.fail(error)
             throw error
         }
-    }
-}
-
-/// The process that stands for a container on this host: started by its monitor.
-struct StandInCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "stand-in", abstract: "Stand for one container.", shouldDisplay: false)
-
-    @Option var channel: Int32
-
-    func run() throws {
-        throw ExitCode(try StandInProcess(Descriptor(adopting: channel)).run())
     }
 }

@@ -7,6 +7,7 @@ import Sandbox
 
 struct Restore: RuntimeCommand {
     static let configuration = CommandConfiguration(
+        commandName: "restore",
         abstract: "Go on with a sandbox that microvm snapshot wrote, and exit with its container's status.",
         discussion: """
             Standard input, output and error become the container's, as with microvm run. A container that was paused stays \

@@ -7,6 +7,7 @@ import Sandbox
 
 struct Run: RuntimeCommand {
     static let configuration = CommandConfiguration(
+        commandName: "run",
         abstract: "Run a container in a virtual machine of its own, and exit with its status.",
         discussion: """
             TARGET is a bundle's directory (microvm run ./bundle), and the container gets an id of its own. \

@@ -3,6 +3,7 @@ import Sandbox
 
 struct Snapshot: RuntimeCommand {
     static let configuration = CommandConfiguration(
+        commandName: "snapshot",
         abstract: "Write a running sandbox to a directory: its whole machine, with the container in it.",
         discussion: """
             The container stands still meanwhile and then goes on, or ends with --stop. microvm restore goes on from the \
@@ -32,6 +33,7 @@ struct Snapshot: RuntimeCommand {
 /// `runc checkpoint`, for what calls it.
 struct Checkpoint: EngineCommand {
     static let configuration = CommandConfiguration(
+        commandName: "checkpoint",
         abstract: "As microvm snapshot --stop, with runc's options.", shouldDisplay: false)
 
     @OptionGroup var globals: GlobalOptions

@@ -7,6 +7,7 @@ import Sandbox
 
 struct Update: EngineCommand {
     static let configuration = CommandConfiguration(
+        commandName: "update",
         abstract: "Change a running container's limits.",
         discussion: "They hold inside the virtual machine, whose own size stays. Zero and what is not named stay as they are.")
     @OptionGroup var globals: GlobalOptions
