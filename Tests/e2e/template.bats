@@ -196,7 +196,7 @@ PYTHON
     [ "$stderr" = '' ]
 }
 
-@test "the first start from a template writes down what it touches, later ones read that ahead; a damaged record is replaced" {
+@test "the first start from a template writes down what it touches, later ones read and copy that ahead; a damaged record is replaced" {
     # On a disk, whose page cache can be told to forget.
     local templates template record damage
     templates=$(mktemp -d -p "${MICROVM_LAB_SCRATCH:-$BATS_TEST_TMPDIR}")
@@ -215,17 +215,18 @@ PYTHON
     start
     microvm template list --templates "$templates" --format json | jq -e '.[0] | .workingSet < .size'
     record=$(cat "$template/working-set")
+    jq -e '(.written | length) > 20 and (.written | length) < 400' "$template/working-set"
     # A record of more than any start touches shows that it is read ahead, holes and all.
-    echo "${record/%\"pages\":*/\"pages\":[0,16384]\}}" >"$template/working-set"
+    echo "${record/%\"pages\":*/\"pages\":[0,16384],\"written\":[100,412,9000,100]\}}" >"$template/working-set"
     sync "$template/memory"
     dd "if=$template/memory" iflag=nocache count=0 status=none
     start
     [ "$(jq -c .pages "$template/working-set")" = '[0,16384]' ]
     (($(fincore --bytes --noheadings --output RES "$template/memory") >= 64 << 20))
-    for damage in 's/:\[/:[0,16385,/' 's/:\[/:[32767,18446744073709551615,/' 's/inode":/inode":1/' d 's/,[0-9]*\]}$//'; do
+    for damage in 's/n":\[/n":[0,513,/' 's/:\[/:[0,16385,/' 's/:\[/:[32767,18446744073709551615,/' 's/inode":/inode":1/' d 's/,[0-9]*\]}$//'; do
         sed "$damage" <<<"$record" >"$template/working-set"
         start
-        jq -e '.version == 1 and (.pages | length) > 4 and .pages[1] < 1000' "$template/working-set"
+        jq -e '.version == 2 and (.pages | length) > 4 and .pages[1] < 1000' "$template/working-set"
     done
     microvm template remove --templates "$templates" --all
     [ "$(ls "$templates")" = '' ]
