@@ -29,6 +29,12 @@ struct JailTests {
         return String(decoding: target.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
+    @Test("its table of descriptors has room for all there will be: to grow among threads takes a grace period")
+    func descriptors() throws {
+        let vmm = try jailed()
+        #expect(try #require(Int(try status("/proc/\(vmm.child.pid)/status")["FDSize"] ?? "")) >= 256)
+    }
+
     @Test("every thread is filtered and without new privileges; only those that serve files have capabilities, and few")
     func threads() throws {
         let vmm = try jailed(["--cpus", "2"])
@@ -38,7 +44,12 @@ struct JailTests {
         #expect(tasks.count >= 5)
         let allowed: UInt64 = 0x8800_00df
         for task in tasks {
-            let status = try status("/proc/\(vmm.child.pid)/task/\(task)/status")
+            var status = try status("/proc/\(vmm.child.pid)/task/\(task)/status")
+            // A thread is confined before it does anything, but that may be later than others answer.
+            for _ in 0..<100 where status["Seccomp"] != "2" {
+                usleep(10_000)
+                status = try self.status("/proc/\(vmm.child.pid)/task/\(task)/status")
+            }
             let name = status["Name"] ?? ""
             #expect(status["Seccomp"] == "2", "\(name)")
             #expect(status["NoNewPrivs"] == "1", "\(name)")
