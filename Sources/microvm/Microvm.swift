@@ -22,8 +22,7 @@ struct Microvm: ParsableCommand {
         var command: any ParsableCommand
         do {
             let line = CommandLineArguments.normalized(Array(CommandLine.arguments.dropFirst()))
-            try checkCommand(line)
-            command = try parsedByItself(line) ?? parseAsRoot(line)
+            command = try parsedByItself(line, namedCommand(line)) ?? parseAsRoot(line)
         } catch {
             exit(withError: error)
         }
@@ -50,15 +49,16 @@ struct Microvm: ParsableCommand {
         }
     }
 
-    /// The command of a line that its own parser can make sense of, which spares a look at all others. What it cannot, help included, is for all to see.
-    private static func parsedByItself(_ line: [String]) -> (any ParsableCommand)? {
-        guard let word = line.first, let type = configuration.subcommands.first(where: { $0._commandName == word }), type.configuration.subcommands.isEmpty else { return nil }
-        return try? type.parseAsRoot(Array(line.dropFirst()))
+    /// What the command named has its own parser make of the line, which spares a look at all others. What that cannot, and help, is for all to see.
+    private static func parsedByItself(_ line: [String], _ named: (any ParsableCommand.Type)?) -> (any ParsableCommand)? {
+        guard let named, named.configuration.subcommands.isEmpty, let command = try? named.parseAsRoot(Array(line.dropFirst())) else { return nil }
+        return type(of: command) == named ? command : nil
     }
 
-    /// Refuses a line whose first word is no command of ours, in runc's words: with --help behind it the parser would not.
-    private static func checkCommand(_ line: [String]) throws(ValidationError) {
-        guard let word = line.first, !word.hasPrefix("-"), word != "help", !configuration.subcommands.contains(where: { $0._commandName == word }) else { return }
+    /// The command that a line's first word names. Refuses what is no command of ours, in runc's words: with --help behind it the parser would not.
+    private static func namedCommand(_ line: [String]) throws(ValidationError) -> (any ParsableCommand.Type)? {
+        guard let word = line.first, !word.hasPrefix("-"), word != "help" else { return nil }
+        if let named = configuration.subcommands.first(where: { $0._commandName == word }) { return named }
         throw ValidationError("unknown command: No help topic for '\(word)'")
     }
 }

@@ -13,7 +13,7 @@ teardown() { nothing_left; }
     [ "$stderr" = '' ]
     for command in run create start state kill delete exec list ps pause resume update events check explain why spec features; do
         run -0 --separate-stderr microvm "$command" --help
-        [[ $output == *USAGE:*"$command"* ]]
+        [[ $output == *"USAGE: microvm $command "* ]]
         [ "$stderr" = '' ]
     done
 }

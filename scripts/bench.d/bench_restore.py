@@ -18,9 +18,8 @@ def run(options):
     tables = common.Tables()
     with common.scratch() as directory:
         bundle = common.make_bundle(os.path.join(directory, "bundle"), ["/bin/true"])
-        templates, snapshot = common.make_template(directory)
+        templates, template = common.make_template(directory)
         kernel = write_kernel(os.path.join(directory, "kernel"))
-        (template,) = json.loads(subprocess.run([common.MICROVM, "template", "list", "--format", "json", *templates], check=True, capture_output=True).stdout)
         machine = ["--cpus", str(template["cpus"]), "--memory", str(template["memory"])]
         machine += ["--host-kind", "software" if common.interprets_guests() else "hardware"]
 
@@ -36,7 +35,7 @@ def run(options):
 
         rows = {
             "empty machine": lambda: first_instruction("empty machine", kernel),
-            "restore": lambda: first_instruction("restore", common.KERNEL, snapshot, common.prefault(snapshot)),
+            "restore": lambda: first_instruction("restore", common.KERNEL, template["path"], common.prefault(template)),
         }
         common.in_turn(tables, rows, options.runs * 4)
         common.in_turn(tables, {"boot": lambda: agent("boot", "--cold"), "restore": lambda: agent("restore")}, options.runs)

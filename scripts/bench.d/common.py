@@ -173,19 +173,19 @@ def make_bundle(directory, arguments, mounts=()):
 
 
 def make_template(directory):
-    """A template as starts find it, its working set known from the first; the options that name it, and its directory."""
+    """A template as starts find it, its working set known from the first; the options that name it, and what `list` says of it with its `path`."""
     path = os.path.join(directory, "templates")
     options = ["--templates", path]
     subprocess.run([MICROVM, "template", "build", *options], check=True, stdout=subprocess.DEVNULL)
     bundle = make_bundle(os.path.join(directory, "first"), ["/bin/true"])
     subprocess.run([MICROVM, "--root", os.path.join(directory, "first-state"), "run", *options, bundle], check=True)
     (template,) = json.loads(subprocess.run([MICROVM, "template", "list", "--format", "json", *options], check=True, capture_output=True).stdout)
-    return options, os.path.join(path, template["key"])
+    return options, {**template, "path": os.path.join(path, template["key"])}
 
 
 def prefault(template):
     """What its working set tells a template's VMM beforehand."""
-    with open(os.path.join(template, "working-set")) as file:
+    with open(os.path.join(template["path"], "working-set")) as file:
         written = json.load(file)["written"]
     return ["--prefault", ",".join(f"{first}+{count}" for first, count in zip(written[::2], written[1::2]))] if written else []
 

@@ -3,10 +3,10 @@ import Linux
 /// Has a template's first machine tell its ``WorkingSet``, and writes it down: two questions to its VMM, whose answers nothing
 /// waits for but the machine's end.
 final class WorkingSetRecorder {
-    private let template: Descriptor
+    /// Nil: it has been told.
+    private var template: Descriptor?
     private let vmm: VMMProcess
     private var written = ""
-    private var isAsked = false
     /// Whether the last answer is still to come.
     private(set) var isWaiting = false
 
@@ -23,8 +23,8 @@ final class WorkingSetRecorder {
 
     /// The container has, or is at its end: what was touched by now is all there is to know. Later calls do nothing.
     func containerAnswered() {
-        guard !isAsked else { return }
-        isAsked = true
+        guard let template else { return }
+        self.template = nil
         isWaiting = true
         vmm.request("touched") { [weak self] answer in
             guard let self else { return }
