@@ -77,6 +77,15 @@ struct BootTableTests {
         #expect(words(false) == ["virtio_mmio.device=4K@0xd0000000:5", "virtio_mmio.device=4K@0xd0001000:6"])
     }
 
+    @Test("where KVM interprets the guest its kernel is told so by the first word, which it reads before all messages; elsewhere not")
+    func leanBoot() {
+        func line(_ softwareKVM: Bool) -> String {
+            KernelCommandLine.make(cpus: 1, possibleCPUs: 1, devices: [], rootOnPmem: true, softwareKVM: softwareKVM, extra: "")
+        }
+        #expect(line(true).hasPrefix("lean_boot "))
+        #expect(!line(false).contains("lean_boot"))
+    }
+
     @Test("RAM is split around the hole, and the image lies above it on a section boundary", arguments: [64 << 20, 3 << 30, 3 << 30 + 4096, 9 << 30])
     func ranges(_ bytes: Int) {
         let ranges = MemoryMap.ramRanges(bytes)

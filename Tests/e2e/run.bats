@@ -253,6 +253,13 @@ EOF
 }
 
 # bats test_tags=smoke
+@test "pages mapped around one that is read are the file's: its bytes, its end, what is written and cut off" {
+    cc -static -O2 -o "$BUNDLE/rootfs/bin/mapped-around" "$BATS_TEST_DIRNAME/programs/mapped-around.c"
+    command_is mapped-around /file
+    run -0 microvm run "$BUNDLE"
+}
+
+# bats test_tags=smoke
 @test "what a program has mapped from its root can be written past the page cache, out of it and into it" {
     mkdir "$BATS_TEST_TMPDIR/other"
     cc -static -O2 -o "$BUNDLE/rootfs/bin/direct-mapped" "$BATS_TEST_DIRNAME/programs/direct-mapped.c"

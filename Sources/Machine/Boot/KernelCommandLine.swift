@@ -4,14 +4,16 @@
 /// The kernel compares each word with each of its parameters, twice: where its ring 0 is interpreted a word costs
 /// some 10 ms, so nothing is said here that the kernel's configuration says already.
 enum KernelCommandLine {
-    private static let always = [
-        // Grace periods of milliseconds: containers wait for several when they start and end.
-        "rcupdate.rcu_expedited=1",
-        "quiet", "console=hvc0",
-    ]
+    /// Grace periods of milliseconds: containers wait for several when they start and end. One interpreted CPU waits for none (patches/).
+    private static let expedited = "rcupdate.rcu_expedited=1"
 
-    /// The TSC of a KVM guest needs no watchdog, which would wake an idle guest twice a second.
-    private static let hardwareKVM = ["tsc=reliable"]
+    private static let hardwareKVM = [
+        expedited,
+        // Our kernel's configuration says both; another kernel may run here, too.
+        "quiet", "console=hvc0",
+        // The TSC of a KVM guest needs no watchdog, which would wake an idle guest twice a second.
+        "tsc=reliable",
+    ]
 
     /// Instructions the emulator of a software KVM lacks (hosts.md, point 2). XSAVE stays on: user programs use
     /// AVX natively and FXSAVE would corrupt their registers.
@@ -23,6 +25,8 @@ enum KernelCommandLine {
     ]
 
     private static let softwareKVM = [
+        // What only costs instructions there (patches/). The kernel looks at its first word only: messages come before it has read the others.
+        "lean_boot",
         "clearcpuid=" + missingFeatures.map { "\($0.value)" }.joined(separator: ","),
         // The TSC is the host's there whatever is restored: a clone's clock would be ahead by its template's age, every second of
         // which the guest's kernel makes up for. kvm-clock, chosen then, goes on where it was.
@@ -31,13 +35,9 @@ enum KernelCommandLine {
         "tick_stride=10",
         // An answer of the file server comes sooner than the guest has gone to sleep.
         "virtiofs.answer_polls=100",
-        // A grace period costs some 6,000 instructions; those that are waited for are over at once (patches/).
-        "rcutree.jiffies_till_first_fqs=10", "rcutree.jiffies_till_next_fqs=10",
         // Counting each small object of the kernel's against its container's limit takes a tenth of a start. What programs have
         // themselves still counts.
         "cgroup.memory=nokmem",
-        // Messages that no console shows are not kept while it boots.
-        "lean_log",
     ]
 
     /// CPUs that are brought up all at once spin until their turn comes. Interpreted, fifteen of them leave the one that brings them
@@ -47,9 +47,9 @@ enum KernelCommandLine {
     static func make(
         cpus: Int, possibleCPUs: Int, devices: [(address: UInt64, interrupt: UInt32)], rootOnPmem: Bool, softwareKVM: Bool, extra: String
     ) -> String {
-        var words = always
-        words += softwareKVM ? Self.softwareKVM : hardwareKVM
+        var words = softwareKVM ? Self.softwareKVM : hardwareKVM
         if cpus < possibleCPUs { words.append("maxcpus=\(cpus)") }
+        if softwareKVM, possibleCPUs > 1 { words.append(expedited) }
         if softwareKVM, cpus > 1 { words.append(oneAfterAnother) }
         if rootOnPmem { words += ["root=/dev/pmem0", "rootfstype=erofs", "rootflags=dax=always"] }
         let places = devices.map { "4K@0x\(String($0.address, radix: 16)):\($0.interrupt)" }
