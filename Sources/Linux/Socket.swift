@@ -109,10 +109,25 @@ extension Descriptor {
         return (Descriptor(adopting: pair[0]), Descriptor(adopting: pair[1]))
     }
 
+    /// A pipe of which one end does not wait, or both.
+    public static func pipe(nonBlocking ends: Direction) throws(SystemError) -> (reading: Descriptor, writing: Descriptor) {
+        var pair: [Int32] = [-1, -1]
+        try check(unsafe pipe2(&pair, O_CLOEXEC | (ends == .both ? O_NONBLOCK : 0)), "pipe")
+        let pipe = (reading: Descriptor(adopting: pair[0]), writing: Descriptor(adopting: pair[1]))
+        switch ends {
+        case .reading: try pipe.reading.setOnlyNonBlocking()
+        case .writing: try pipe.writing.setOnlyNonBlocking()
+        case .both: break
+        }
+        return pipe
+    }
+
     /// Takes the next waiting connection.
-    public func accept() throws(SystemError) -> Descriptor {
-        Descriptor(
-            adopting: try checkRetrying("accept") { clinux_accept(raw) })
+    ///
+    /// - Parameter nonBlocking: of the connection, whatever this is.
+    public func accept(nonBlocking: Bool = false) throws(SystemError) -> Descriptor {
+        let flags = nonBlocking ? Int32(SOCK_NONBLOCK.rawValue) : 0
+        return Descriptor(adopting: try checkRetrying("accept") { clinux_accept(raw, flags) })
     }
 
     /// Whether it waits for connections, and is none.

@@ -131,7 +131,7 @@ final class Machine {
         let id = nextStream
         nextStream += 1
         try ours.writeAll((0..<8).map { UInt8(truncatingIfNeeded: id >> (8 * $0)) })
-        agent.addStream(theirs)
+        try agent.addStream(theirs)
         return (id, ours)
     }
 

@@ -49,13 +49,14 @@ public final class Agent {
     public func listen(calls: Descriptor, streams: Descriptor) throws(SystemError) {
         try calls.setNonBlocking()
         try context.loop.add(calls, .readable) { [server] _ in
-            while let socket = try? calls.accept() { try? server.serve(socket) }
+            while let socket = try? calls.accept(nonBlocking: true) { try? server.serve(socket, isNonBlocking: true) }
         }
         try context.streams.serve(streams)
     }
 
     /// Takes a connection as a process's stream, as if it had come to the listener.
-    public func addStream(_ socket: Descriptor) {
+    public func addStream(_ socket: Descriptor) throws(SystemError) {
+        try socket.setNonBlocking()
         context.streams.add(socket)
     }
 

@@ -97,7 +97,7 @@ static inline int clinux_prctl(int option, unsigned long a, unsigned long b, uns
     return prctl(option, a, b, c, d);
 }
 
-static inline int clinux_accept(int fd) { return accept4(fd, NULL, NULL, SOCK_CLOEXEC); }
+static inline int clinux_accept(int fd, int flags) { return accept4(fd, NULL, NULL, flags | SOCK_CLOEXEC); }
 
 // What a signal means, or NULL.
 static inline const char *clinux_signal_text(int signal) { return sigdescr_np(signal); }

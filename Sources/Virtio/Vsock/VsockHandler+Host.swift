@@ -17,8 +17,7 @@ extension VsockHandler {
         for _ in 0..<Self.acceptLimit {
             guard mayAccept else { return stopListening(.full) }
             do {
-                let socket = try listener.accept()
-                try socket.setNonBlocking()
+                let socket = try listener.accept(nonBlocking: true)
                 try begin(VsockHandshake(socket, deadline: monotonicNanoseconds() &+ limits.handshakeNanoseconds))
             } catch {
                 if error.errno != .wouldBlock { stopListening(.failing) }

@@ -57,7 +57,8 @@ final class ProcessStreams {
                 forProcess.append(null)
                 continue
             }
-            let pipe = try Descriptor.pipe()
+            // The process's own end waits.
+            let pipe = try Descriptor.pipe(nonBlocking: number == 0 ? .writing : .reading)
             let (theirs, ours) = number == 0 ? (pipe.reading, pipe.writing) : (pipe.writing, pipe.reading)
             if owner != 0 { try theirs.changeOwner(uid: owner, gid: nil) }
             forProcess.append(theirs)
@@ -69,12 +70,12 @@ final class ProcessStreams {
         let number = Int(wanted.number)
         switch wanted.source {
         case .reading(let id):
-            let (theirs, ours) = try Descriptor.pipe()
+            let (theirs, ours) = try Descriptor.pipe(nonBlocking: .writing)
             if owner != 0 { try theirs.changeOwner(uid: owner, gid: nil) }
             if let socket = sockets[id] { try relay(number, from: socket, to: ours, .splice) }
             return theirs
         case .writing(let id):
-            let (ours, theirs) = try Descriptor.pipe()
+            let (ours, theirs) = try Descriptor.pipe(nonBlocking: .reading)
             if owner != 0 { try theirs.changeOwner(uid: owner, gid: nil) }
             if let socket = sockets[id] { try relay(number, from: ours, to: socket, .splice) }
             return theirs
@@ -88,7 +89,7 @@ final class ProcessStreams {
         }
     }
 
-    /// Connects the terminal the process opened.
+    /// Connects the terminal the process opened, which does not wait.
     func connect(terminal: Descriptor) throws(SystemError) {
         self.terminal = terminal
         if let input { try relay(0, from: input, to: terminal.duplicate(), .copy) }

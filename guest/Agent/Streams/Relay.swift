@@ -30,7 +30,7 @@ final class Relay {
     /// Those, and what waits in the pipe that is the source.
     var taken: UInt64 { delivered &+ UInt64(clamping: (try? source?.readableCount()) ?? 0) }
 
-    /// Begins at once. Both are made non-blocking, and must be on no loop yet.
+    /// Begins at once. Both are non-blocking, and on no loop yet.
     init(from source: Descriptor, to sink: Descriptor, _ way: Way, on loop: EventLoop, onEnd: @escaping () -> Void) throws(SystemError) {
         self.source = source
         self.sink = sink
@@ -44,12 +44,10 @@ final class Relay {
     // By edges: what made it stop is never known for certain, and either side's change is a reason to try again.
 
     private func watch(source: Descriptor) throws(SystemError) {
-        try source.setNonBlocking()
         try loop.add(source, [.readable, .edgeTriggered]) { [weak self] _ in self?.move() }
     }
 
     private func watch(sink: Descriptor) throws(SystemError) {
-        try sink.setNonBlocking()
         try loop.add(sink, [.writable, .edgeTriggered]) { [weak self] in self?.sinkChanged($0) }
     }
 

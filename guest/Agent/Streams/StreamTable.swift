@@ -35,13 +35,13 @@ final class StreamTable {
     func serve(_ listener: Descriptor) throws(SystemError) {
         try listener.setNonBlocking()
         try loop.add(listener, .readable) { [weak self] _ in
-            while let self, let socket = try? listener.accept() { self.add(socket) }
+            while let self, let socket = try? listener.accept(nonBlocking: true) { self.add(socket) }
         }
     }
 
-    /// Takes a connection of which nothing was read yet.
+    /// Takes a non-blocking connection of which nothing was read yet.
     func add(_ socket: Descriptor) {
-        guard count < Self.maximumWaiting, (try? socket.setNonBlocking()) != nil else { return }
+        guard count < Self.maximumWaiting else { return }
         let introduction = Introduction(socket)
         let key = ObjectIdentifier(introduction)
         introducing[key] = introduction
