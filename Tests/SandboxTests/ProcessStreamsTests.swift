@@ -12,7 +12,9 @@ struct ProcessStreamsTests {
     init() { ignoreBrokenPipes() }
 
     /// A guest that takes one stream, and keeps it open whatever happens.
-    private func oneStream(_ body: (ProcessStreams, Descriptor, _ output: Descriptor) throws -> Void) throws {
+    ///
+    /// - Parameter isError: it is the standard error, not the standard output.
+    private func oneStream(isError: Bool = false, _ body: (ProcessStreams, Descriptor, _ output: Descriptor) throws -> Void) throws {
         var template = Array("/tmp/microvm-streams.XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw SystemError.current("mkdtemp") }
         let directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
@@ -33,7 +35,8 @@ struct ProcessStreamsTests {
         }
         defer { guest.join() }
         let output = try Descriptor.pipe()
-        let streams = ProcessStreams(.init(standardOutput: try HostStream(output.writing, access: O_WRONLY)), on: loop)
+        let stream = try HostStream(output.writing, access: O_WRONLY)
+        let streams = ProcessStreams(isError ? .init(standardError: stream) : .init(standardOutput: stream), on: loop)
         defer { streams.stop() }
         _ = try streams.open(vsock: "\(directory)/vsock")
         try body(streams, near, output.reading)
@@ -55,6 +58,28 @@ struct ProcessStreamsTests {
             let bytes = try output.read(upTo: 100)
             #expect(bytes == Array("hello\n".utf8))
         }
+    }
+
+    @Test("a standard error without a standard output is waited for by its own count")
+    func errorsOnly() throws {
+        try oneStream(isError: true) { streams, guest, output in
+            loop.schedule(afterNanoseconds: 200_000_000) { try? guest.writeAll("oops\n") }
+            let isComplete = try streams.drain(Waiter(loop), of: .with { $0.output.stdout = 7; $0.output.stderr = 5 })
+            #expect(isComplete)
+            let bytes = try output.read(upTo: 100)
+            #expect(bytes == Array("oops\n".utf8))
+        }
+    }
+
+    @Test("the null device is known by its numbers, not by its name")
+    func null() throws {
+        let name = "/tmp/microvm-null-\(getpid())"
+        defer { unlink(name) }
+        #expect(symlink("/dev/null", name) == 0)
+        #expect(try Descriptor.open(name, O_RDWR).isNullDevice)
+        #expect(try !Descriptor.open("/dev/zero", O_RDONLY).isNullDevice)
+        #expect(try !Descriptor.open("/dev", O_RDONLY).isNullDevice)
+        #expect(try !Descriptor.pipe().reading.isNullDevice)
     }
 
     @Test("nobody waits for a process without output")

@@ -58,3 +58,18 @@ with() {
     run -65 with '3</etc' run --preserve-fds 1 "$BUNDLE"
     [[ $output == *"descriptor 3 is a directory"* ]]
 }
+
+@test "streams that are /dev/null here are a null device there: the container's own, and each of an exec" {
+    script_is 'stat -L -c "%F %t %T" /proc/$$/fd/0; [ "$(stat -L -c %d:%i /proc/$$/fd/0)" = "$(stat -c %d:%i /dev/null)" ] && echo own; cat; echo more; sleep 100000'
+    microvm run --detach --bundle "$BUNDLE" c </dev/null >"$BATS_TEST_TMPDIR/out" 2>&1 3>&-
+    wait_for 30 grep -q more "$BATS_TEST_TMPDIR/out"
+    [ "$(cat "$BATS_TEST_TMPDIR/out")" = $'character special file 1 3\nown\nmore' ]
+    # All three of an exec may be; what it has to say comes by a file then.
+    local look='exec 3>&1 4>&2; for n in 0 3 4; do stat -L -c "%F %t %T" /proc/$$/fd/$n >>/said; done; cat; echo more; exit 5'
+    run -5 with '</dev/null >/dev/null 2>&1' exec c sh -c "$look"
+    [ "$(grep -c '^character special file 1 3$' "$BUNDLE/rootfs/said")" = 3 ]
+    # Only one of two outputs.
+    [ "$(with '</dev/null 2>/dev/null' exec c sh -c 'echo lost >&2; echo heard')" = heard ]
+    [ "$(with '</dev/null 2>&1 >/dev/null' exec c sh -c 'echo lost; echo heard >&2')" = heard ]
+    microvm delete --force c
+}

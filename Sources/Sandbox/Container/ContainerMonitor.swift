@@ -279,7 +279,7 @@ public final class ContainerMonitor {
             return try session.streams()
         }
         if terminal { console = try ConsoleSession.ofCaller() }
-        var host = try ProcessStreams.Host.ofCaller(forGood: launch.mode != .foreground)
+        var host = try ProcessStreams.Host.ofCaller(forGood: launch.mode != .foreground, unlessNull: terminal ? [] : [STDIN_FILENO])
         if terminal { host.standardError = nil }
         return host
     }

@@ -123,7 +123,8 @@ public final class ExecSession {
             console = session
             return try session.streams()
         }
-        guard launch.process.terminal else { return try .ofCaller(forGood: launch.isDetached) }
+        let standard: Set = [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO]
+        guard launch.process.terminal else { return try .ofCaller(forGood: launch.isDetached, unlessNull: standard) }
         guard !launch.isDetached else {
             throw SandboxError(.badInput, "cannot allocate tty if microvm will detach without setting console socket")
         }

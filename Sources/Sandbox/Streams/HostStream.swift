@@ -53,5 +53,11 @@ struct HostStream {
 }
 
 extension Descriptor {
+    /// Whether it is `/dev/null`, by whatever name.
+    var isNullDevice: Bool {
+        guard let status = try? status() else { return false }
+        return status.st_mode & S_IFMT == S_IFCHR && status.st_rdev == 1 << 8 | 3
+    }
+
     fileprivate var isAnonymousPipe: Bool { (try? readLink("/proc/self/fd/\(raw)"))?.hasPrefix("pipe:") == true }
 }

@@ -96,7 +96,7 @@ final class Creation {
     private func launch(_ requested: Streams, _ sockets: [UInt64: Descriptor]) throws {
         let owner = process.user.mapped(spec.linux).uid
         let streams = try ProcessStreams(
-            requested, sockets, isTerminal: process.terminal, owner: owner, null: context.null, on: context.loop)
+            requested, sockets, isTerminal: process.terminal, owner: owner, on: context.loop)
         let filter = try linux.seccomp.map { try SeccompFilter($0) }
         var options = ProgramProcess.Options()
         options.namespaces = ContainerProgram.newNamespaces(of: spec)
@@ -105,7 +105,8 @@ final class Creation {
         options.cgroup = cgroup.directory
         options.copiesMemory = ProcessSteps.needsOwnMemory(process)
         var steps = try ProcessSteps(process: process, in: spec, home: home())
-        steps.streams = streams.forProcess.map(\.raw)
+        steps.streams = streams.forProcess.map { $0?.raw }
+        steps.null = context.null.raw
         steps.passed = streams.passed.map { ($0.number, $0.descriptor.raw) }
         steps.filter = filter
         steps.waitsForStart = true

@@ -97,6 +97,24 @@ extension ContainerProgram {
         return terminal
     }
 
+    /// The container's own null device, where nobody can have put something else in its place.
+    ///
+    /// - Returns: it, or the agent's where the container may not open it; nil: there is none to be sure of.
+    mutating func openNull() -> SystemCallProgram.Argument? {
+        let isCovered = mounts.contains { $0.normalizedDestination == "/dev/null" }
+        guard let directory = fresh["/dev"], Self.hasOwnDevices(spec), !isCovered,
+            spec.devices.contains(where: { $0.isNull && !Self.isShown($0, in: spec) })
+        else { return nil }
+        program.stage("/dev/null")
+        let null = program.register()
+        let flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC
+        program.call(
+            SYS_openat, .register(directory), program.text("null"), .literal(flags), into: null, tolerating: [.notPermitted, .permissionDenied])
+        let own = inputs.process.null
+        program.onTolerated { $0.load(.literal(own), into: null) }
+        return .register(null)
+    }
+
     private mutating func openConsole() -> SystemCallProgram.Argument {
         let directory: SystemCallProgram.Argument
         if let known = fresh["/dev"] {
@@ -127,6 +145,11 @@ extension LinuxDeviceType {
 extension LinuxDevice {
     /// Type and permissions.
     var mode: Int32 { Int32(truncatingIfNeeded: (fileMode ?? 0o666) & 0o7777) | type.mode }
+
+    /// `/dev/null`, and the device of that name.
+    fileprivate var isNull: Bool {
+        type.mode == Int32(bitPattern: S_IFCHR) && major == 1 && minor == 3 && Mount(destination: path).normalizedDestination == "/dev/null"
+    }
 
     /// As mknod(2) takes it (`new_encode_dev` of linux/kdev_t.h).
     var number: Int32 {

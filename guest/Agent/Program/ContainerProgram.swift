@@ -77,7 +77,8 @@ struct ContainerProgram {
             program.stop(at: .createHooks, control: inputs.control)
         }
         enterRoot()
-        inputs.process.emit(into: &program, directory: directory, terminal: terminal, control: inputs.control)
+        inputs.process.emit(into: &program, directory: directory, terminal: terminal, null: null, control: inputs.control)
+        let null = inputs.process.needsNull ? openNull() : nil
     }
 
     private mutating func enterNamespaces() {

@@ -7,8 +7,10 @@ import OCI
 /// limits, credentials, filter (config.md, process).
 struct ProcessSteps {
     var process: Process
-    /// Numbers the child inherits, above 2; not looked at with a terminal.
-    var streams: [Int32] = []
+    /// Numbers the child inherits, above 2; nil: a null device. Not looked at with a terminal.
+    var streams: [Int32?] = []
+    /// The agent's null device, likewise.
+    var null: Int32 = -1
     /// Further descriptors: their numbers in the program, and those the child inherits, which are higher than all of the former and one.
     var passed: [(number: Int32, source: Int32)] = []
     /// What `HOME` is set to unless the spec sets it.
@@ -22,6 +24,7 @@ struct ProcessSteps {
     var waitsForStart = false
 
     var hasTerminal: Bool { process.terminal }
+    var needsNull: Bool { !hasTerminal && streams.contains(nil) }
     private var capabilities: CapabilitySets { CapabilitySets(process.capabilities ?? LinuxCapabilities()) }
     /// Installing a filter takes this capability, or a promise never to gain any.
     private var keepsAdmin: Bool { filter != nil && !process.noNewPrivileges }
@@ -49,10 +52,12 @@ struct ProcessSteps {
     /// - Parameters:
     ///   - directory: the working directory, nil: where the process is.
     ///   - terminal: what ``openTerminal(in:_:master:control:)`` returned.
+    ///   - null: for streams that are nothing; nil: the agent's.
     func emit(
-        into program: inout SystemCallProgram, directory: SystemCallProgram.Register?, terminal: SystemCallProgram.Argument?, control: Int32
+        into program: inout SystemCallProgram, directory: SystemCallProgram.Register?, terminal: SystemCallProgram.Argument?,
+        null: SystemCallProgram.Argument? = nil, control: Int32
     ) {
-        takeStreams(&program, terminal)
+        takeStreams(&program, terminal, null ?? .literal(self.null))
         var control = closeOthers(&program, control)
         schedule(&program)
         setLimits(&program, control)
@@ -82,13 +87,13 @@ struct ProcessSteps {
         program.call(SYS_execve, .register(path), arguments, program.texts(environment))
     }
 
-    private func takeStreams(_ program: inout SystemCallProgram, _ terminal: SystemCallProgram.Argument?) {
+    private func takeStreams(_ program: inout SystemCallProgram, _ terminal: SystemCallProgram.Argument?, _ null: SystemCallProgram.Argument) {
         program.stage("standard streams")
         program.call(SYS_setsid)
         program.call(SYS_rt_sigprocmask, .literal(SIG_SETMASK), program.words([0]), 0, 8)
         for number in 0..<3 {
-            let source = terminal ?? .literal(number < streams.count ? streams[number] : -1)
-            program.call(SYS_dup3, source, .literal(Int32(number)), 0)
+            let stream = number < streams.count ? streams[number].map { SystemCallProgram.Argument.literal($0) } ?? null : .literal(-1)
+            program.call(SYS_dup3, terminal ?? stream, .literal(Int32(number)), 0)
         }
         if terminal != nil { program.call(SYS_ioctl, 0, .literal(Int32(TIOCSCTTY)), 0) }
     }

@@ -29,8 +29,8 @@ final class ProcessStreams {
     /// The connections, until the terminal is there.
     private var input: Descriptor?
     private var output: Descriptor?
-    /// What the process is given, until it has it.
-    private(set) var forProcess: [Descriptor] = []
+    /// What the process is given, until it has it; nil: a null device.
+    private(set) var forProcess: [Descriptor?] = []
     /// Likewise, with the numbers it is to have. Their own are higher than those: none is in another's way.
     private(set) var passed: [(number: Int32, descriptor: Descriptor)] = []
 
@@ -38,7 +38,7 @@ final class ProcessStreams {
     ///   - sockets: by id.
     ///   - owner: who may open `/dev/stdout` again.
     init(
-        _ streams: Streams, _ sockets: [UInt64: Descriptor], isTerminal: Bool, owner: UInt32, null: Descriptor, on loop: EventLoop
+        _ streams: Streams, _ sockets: [UInt64: Descriptor], isTerminal: Bool, owner: UInt32, on loop: EventLoop
     ) throws(SystemError) {
         self.loop = loop
         self.isTerminal = isTerminal
@@ -54,7 +54,7 @@ final class ProcessStreams {
         }
         for (number, id) in [streams.stdin, streams.stdout, streams.stderr].enumerated() {
             guard let socket = sockets[id] else {
-                forProcess.append(null)
+                forProcess.append(nil)
                 continue
             }
             // The process's own end waits.
