@@ -10,13 +10,21 @@ final class Cgroup {
     let path: [String]
     private let parents: [(directory: Descriptor, name: String)]
     private var filter: Descriptor?
+    /// `memory.events`, once it was asked for.
+    private var memoryEvents: Descriptor?
 
-    /// - Parameter filter: the device filter that is in force.
-    init(_ directory: Descriptor, path: [String], parents: [(directory: Descriptor, name: String)], filter: Descriptor? = nil) {
+    /// - Parameters:
+    ///   - filter: the device filter that is in force.
+    ///   - memoryEvents: open already; another name of the cgroup's changes nothing about it.
+    init(
+        _ directory: Descriptor, path: [String], parents: [(directory: Descriptor, name: String)], filter: Descriptor? = nil,
+        memoryEvents: Descriptor? = nil
+    ) {
         self.directory = directory
         self.path = path
         self.parents = parents
         self.filter = filter
+        self.memoryEvents = memoryEvents
     }
 
     /// What it is in; nil: it is the tree's root.
@@ -51,6 +59,10 @@ final class Cgroup {
     /// A number of a file of `key value` lines.
     func value(_ key: String, in file: String) -> UInt64? {
         guard let text = try? read(file) else { return nil }
+        return Self.value(key, of: text)
+    }
+
+    private static func value(_ key: String, of text: String) -> UInt64? {
         for line in text.split(separator: "\n") {
             let parts = line.split(separator: " ")
             if parts.count == 2, parts[0] == key { return UInt64(parts[1]) }
@@ -59,7 +71,19 @@ final class Cgroup {
     }
 
     /// Out-of-memory kills so far, of the cgroups below too; without the memory controller none.
-    var memoryKills: UInt64 { value("oom_kill", in: "memory.events") ?? 0 }
+    var memoryKills: UInt64 {
+        // A handful of short lines, which one read takes whole.
+        guard let bytes = try? openMemoryEvents().read(upTo: 1024, at: 0) else { return 0 }
+        return Self.value("oom_kill", of: String(decoding: bytes, as: UTF8.self)) ?? 0
+    }
+
+    /// `memory.events`, which stays open: every container's end is asked about its kills.
+    func openMemoryEvents() throws(SystemError) -> Descriptor {
+        if let memoryEvents { return memoryEvents }
+        let file = try Descriptor.open("memory.events", O_RDONLY, at: directory)
+        memoryEvents = file
+        return file
+    }
 
     /// Kills every process in it and below.
     func kill() throws(SystemError) { try write("1", to: "cgroup.kill") }

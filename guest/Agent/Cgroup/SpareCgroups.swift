@@ -15,6 +15,7 @@ final class SpareCgroups {
         /// Of the last part of ``path``.
         let parent: Descriptor
         let filter: Descriptor
+        let memoryEvents: Descriptor?
     }
 
     private let root: Descriptor
@@ -35,7 +36,7 @@ final class SpareCgroups {
             guard let cgroup = try? make(path), let parent = cgroup.parent else { return }
             do throws(SystemError) {
                 try cgroup.apply(filter)
-                spares.append(Spare(path: path, cgroup: cgroup, parent: parent, filter: filter))
+                spares.append(Spare(path: path, cgroup: cgroup, parent: parent, filter: filter, memoryEvents: try? cgroup.openMemoryEvents()))
             } catch {
                 try? cgroup.remove()
             }
@@ -58,6 +59,6 @@ final class SpareCgroups {
             do throws(SystemError) { try spare.parent.rename(spare.path[1], to: last, replacing: true) } catch { return nil }
         }
         let parents = path.count == 1 ? [(directory: root, name: last)] : [(directory: root, name: path[0]), (directory: spare.parent, name: last)]
-        return Cgroup(spare.cgroup.directory, path: path, parents: parents, filter: spare.filter)
+        return Cgroup(spare.cgroup.directory, path: path, parents: parents, filter: spare.filter, memoryEvents: spare.memoryEvents)
     }
 }
