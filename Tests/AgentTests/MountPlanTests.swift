@@ -39,6 +39,20 @@ struct MountPlanTests {
         #expect(MountPlan(["slave", "rshared"]).propagation == [MountFlag.slave, MountFlag.shared | MountFlag.recursive])
     }
 
+    @Test("a mount that is there is changed by what it lacks and has too much, access times as one value")
+    func change() {
+        let noSetUserID = UInt64(MOUNT_ATTR_NOSUID)
+        let noExecution = UInt64(MOUNT_ATTR_NOEXEC)
+        let strict = UInt64(MOUNT_ATTR_STRICTATIME)
+        let never = UInt64(MOUNT_ATTR_NOATIME)
+        let accessTime = UInt64(MOUNT_ATTR__ATIME)
+        typealias Attributes = MountPlan.Attributes
+        #expect(Attributes(from: noSetUserID | strict, to: noSetUserID | strict).isEmpty)
+        #expect(Attributes(from: noSetUserID, to: noExecution) == Attributes(set: noExecution, clear: noSetUserID))
+        #expect(Attributes(from: noSetUserID | strict, to: noSetUserID) == Attributes(set: 0, clear: accessTime))
+        #expect(Attributes(from: strict, to: never | noExecution) == Attributes(set: never | noExecution, clear: accessTime))
+    }
+
     @Test("no option validation knows is taken for a file system's", arguments: MountOption.names)
     func complete(name: String) {
         #expect(MountPlan([name]).data.isEmpty)

@@ -54,6 +54,21 @@ extension RealContainers {
             #expect(machine.spareCount == 2)
         }
 
+        @Test("other attributes of a mount, and other mounts in /dev, are no reason to make /dev anew")
+        func attributes() throws {
+            var spec = machine.spec(Self.look)
+            spec.mounts = spec.mounts.filter { !["/dev/shm", "/dev/mqueue", "/sys"].contains($0.destination) }
+            for options in [["nosuid", "noexec", "noatime", "mode=755", "size=65536k"], ["nosuid", "mode=755", "size=65536k"]] {
+                for index in spec.mounts.indices where spec.mounts[index].destination == "/dev" { spec.mounts[index].options = options }
+                let before = try lines(spec)
+                #expect(before.contains("pts") && !before.contains("shm"))
+                try prepare(machine.spec("true"))
+                #expect(try lines(spec) == before)
+                // What is left is what is mounted at /dev/shm.
+                #expect(machine.spareCount == 1)
+            }
+        }
+
         @Test("a user namespace takes no file system that is not its own")
         func userNamespace() throws {
             try prepare(machine.spec("true"))

@@ -117,7 +117,7 @@ final class Creation {
                 var inputs = ContainerProgram.Inputs(id: self.id, control: control, process: steps)
                 inputs.joined = self.joined.filter { $0.flag != CLONE_NEWPID }.map { ($0.descriptor.raw, $0.flag) }
                 inputs.cgroup = self.context.cgroups.path + "/" + self.cgroup.path.joined(separator: "/")
-                inputs.made = self.spareFileSystems.mapValues(\.place)
+                for (index, spare) in self.spareFileSystems { inputs.made[index] = spare.made(for: self.spec.mounts[index], of: self.spec) }
                 inputs.emptyDirectory = self.context.emptyDirectory
                 let program = ContainerProgram(self.spec, inputs)
                 made = program

@@ -14,9 +14,7 @@ enum DeviceDirectory {
     ///
     /// - Throws: for a device that is not right in `/dev`, too.
     static func fill(_ directory: Descriptor, for spec: Spec) throws(SystemError) {
-        for mount in spec.mounts where mount.normalizedDestination != "/dev" {
-            if let name = nameInDevices(mount.normalizedDestination) { try directory.makeDirectory(name, mode: 0o755) }
-        }
+        for name in mountPoints(of: spec) { try directory.makeDirectory(name, mode: 0o755) }
         for device in spec.devices {
             guard let name = nameInDevices(Mount(destination: device.path).normalizedDestination) else {
                 throw SystemError("device \(device.path)", .notSupported)
@@ -28,6 +26,9 @@ enum DeviceDirectory {
         }
         for (target, name) in links { try check(symlinkat(target, directory.raw, name), "link \(name)") }
     }
+
+    /// Names of what a container of this spec mounts right in its `/dev`.
+    static func mountPoints(of spec: Spec) -> [String] { spec.mounts.compactMap { nameInDevices($0.normalizedDestination) } }
 
     private static func nameInDevices(_ path: String) -> String? {
         guard path.hasPrefix("/dev/") else { return nil }

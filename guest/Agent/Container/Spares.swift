@@ -36,7 +36,7 @@ final class Spares {
         if spec.linux?.namespaces.contains(where: { $0.type == .user }) == true { return [:] }
         var taken: [Int: SpareFileSystem] = [:]
         for (index, mount) in spec.mounts.enumerated() {
-            guard let found = fileSystems.firstIndex(where: { $0.suits(mount, of: spec) }) else { continue }
+            guard Self.isAlone(mount), let found = fileSystems.firstIndex(where: { $0.suits(mount, of: spec) }) else { continue }
             taken[index] = fileSystems.remove(at: found)
         }
         return taken
@@ -68,17 +68,22 @@ final class Spares {
 
 /// A file system that no container has yet, mounted where the namespaces of containers have a copy of it.
 ///
-/// A container mounts it anew: since Linux 6.8 mounts are listed by age, which programs take for the order in which they were made.
+/// A container mounts it anew, with attributes of its own: since Linux 6.8 mounts are listed by age, which programs take for the order
+/// in which they were made.
 final class SpareFileSystem {
-    let place: String
+    private let place: String
     private let mount: Mount
+    private let attributes: UInt64
     /// What is in it, for `/dev`.
     private let devices: [LinuxDevice]
+    private let mountPoints: [String]
 
     init(_ mount: Mount, for spec: Spec, at place: String) throws(SystemError) {
         self.place = place
         self.mount = mount
         devices = mount.isDevices ? spec.devices : []
+        mountPoints = mount.isDevices ? DeviceDirectory.mountPoints(of: spec) : []
+        attributes = MountPlan(mount.options).attributes.set
         if mkdir(place, 0o700) != 0, errno != EEXIST { throw SystemError.current("mkdir \(place)") }
         let plan = MountPlan(mount.options)
         let tree = try Descriptor.mount(
@@ -91,9 +96,27 @@ final class SpareFileSystem {
         try? unmountFileSystem(place, flags: Int32(MNT_DETACH))
     }
 
-    func suits(_ mount: Mount, of spec: Spec) -> Bool { self.mount == mount && devices == (mount.isDevices ? spec.devices : []) }
+    /// Whether it is what `mount` asks for, but for the attributes of the mount itself and for what is mounted in it.
+    func suits(_ mount: Mount, of spec: Spec) -> Bool {
+        self.mount.fileSystem == mount.fileSystem && devices == (mount.isDevices ? spec.devices : [])
+    }
+
+    /// How a container of this spec comes by it.
+    func made(for mount: Mount, of spec: Spec) -> ContainerProgram.MadeFileSystem {
+        let wanted = mount.isDevices ? DeviceDirectory.mountPoints(of: spec) : []
+        return ContainerProgram.MadeFileSystem(
+            place: place, change: MountPlan.Attributes(from: attributes, to: MountPlan(mount.options).attributes.set),
+            emptyDirectories: mountPoints.filter { !wanted.contains($0) })
+    }
 }
 
 extension Mount {
     fileprivate var isDevices: Bool { normalizedDestination == "/dev" }
+
+    /// Without what is the mount's alone, and can be changed.
+    fileprivate var fileSystem: Mount {
+        var mount = self
+        mount.options = MountPlan(options).data
+        return mount
+    }
 }

@@ -122,3 +122,15 @@ struct MountPlan: Equatable {
         "lazytime": (MountFlag.lazyTimes, true), "nolazytime": (MountFlag.lazyTimes, false),
     ]
 }
+
+extension MountPlan.Attributes {
+    /// What makes a mount that has `present` set have `wanted` instead.
+    init(from present: UInt64, to wanted: UInt64) {
+        // Of access times the kernel takes a whole value only, and only with all its bits cleared.
+        let accessTime = UInt64(MOUNT_ATTR__ATIME)
+        let changesAccessTime = (present ^ wanted) & accessTime != 0
+        self.init(
+            set: wanted & ~present & ~accessTime | (changesAccessTime ? wanted & accessTime : 0),
+            clear: present & ~wanted & ~accessTime | (changesAccessTime ? accessTime : 0))
+    }
+}

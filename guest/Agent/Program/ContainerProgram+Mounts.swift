@@ -100,7 +100,7 @@ extension ContainerProgram {
     }
 
     /// A file system that is there already, by a mount of its own, whose descriptor is its root directory, too.
-    private mutating func attach(_ made: String, _ index: Int) {
+    private mutating func attach(_ made: MadeFileSystem, _ index: Int) {
         let destination = mounts[index].normalizedDestination
         let (parent, name) = split(destination)
         if let directory = fresh[parent], !name.isEmpty {
@@ -111,7 +111,9 @@ extension ContainerProgram {
             openTarget(index)
         }
         let root = program.register()
-        program.call(SYS_open_tree, .literal(AT_FDCWD), program.text(made), .literal(Int32(OPEN_TREE_CLONE) | O_CLOEXEC), into: root)
+        program.call(SYS_open_tree, .literal(AT_FDCWD), program.text(made.place), .literal(Int32(OPEN_TREE_CLONE) | O_CLOEXEC), into: root)
+        if !made.change.isEmpty { program.setMount(.register(root), set: made.change.set, clear: made.change.clear, recursive: false) }
+        for name in made.emptyDirectories { program.call(SYS_unlinkat, .register(root), program.text(name), .literal(AT_REMOVEDIR)) }
         program.attachMount(.register(root), to: .register(registers.target))
         forget(destination)
         if mounts[index].type == "tmpfs" { fresh[destination] = root }

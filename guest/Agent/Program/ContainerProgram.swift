@@ -8,6 +8,16 @@ import OCI
 ///
 /// Pure: what had to be looked up comes in as ``Inputs``. Descriptors are numbers the child inherits.
 struct ContainerProgram {
+    /// A file system that is there already.
+    struct MadeFileSystem {
+        /// Where it is mounted.
+        var place: String
+        /// What a mount of it lacks.
+        var change = MountPlan.Attributes()
+        /// Directories in it that this container has no use for.
+        var emptyDirectories: [String] = []
+    }
+
     struct Inputs {
         /// The container's.
         var id = ""
@@ -18,8 +28,8 @@ struct ContainerProgram {
         var cgroup: String?
         /// Namespaces to join: descriptor and `CLONE_NEW*` flag.
         var joined: [(descriptor: Int32, flag: Int32)] = []
-        /// By mount: where file systems are that are there already; a `/dev` among them has its nodes and links.
-        var made: [Int: String] = [:]
+        /// By mount; a `/dev` among them has its nodes and links.
+        var made: [Int: MadeFileSystem] = [:]
         /// A directory nobody can put anything into.
         var emptyDirectory: String?
     }
@@ -68,6 +78,7 @@ struct ContainerProgram {
         for index in mounts.indices { mount(index) }
         makeDevices()
         let terminal = inputs.process.hasTerminal ? openTerminal() : nil
+        let null = inputs.process.needsNull ? openNull() : nil
         setKernelParameters()
         restrictPaths()
         let directory = openDirectory()
@@ -78,7 +89,6 @@ struct ContainerProgram {
         }
         enterRoot()
         inputs.process.emit(into: &program, directory: directory, terminal: terminal, null: null, control: inputs.control)
-        let null = inputs.process.needsNull ? openNull() : nil
     }
 
     private mutating func enterNamespaces() {
