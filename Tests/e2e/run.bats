@@ -269,3 +269,13 @@ EOF
     run -0 microvm run "$BUNDLE"
     cmp "$BUNDLE/rootfs/source" "$BATS_TEST_TMPDIR/other/copy"
 }
+
+@test "what a file system in a file of the container holds back is in the file at its end" {
+    truncate -s 8M "$BUNDLE/rootfs/disk"
+    mkfs.ext4 -q "$BUNDLE/rootfs/disk"
+    all_capabilities
+    configure "$BUNDLE" '.linux.resources.devices = [{allow: true, access: "rwm"}]'
+    script_is 'mknod /dev/loop-control c 10 237; losetup -f && mknod /dev/loop0 b 7 0; losetup /dev/loop0 /disk && mount -t ext4 /dev/loop0 /mnt && echo kept >/mnt/file'
+    run -0 --separate-stderr microvm run "$BUNDLE"
+    [ "$(debugfs -R 'cat file' "$BUNDLE/rootfs/disk" 2>/dev/null)" = kept ]
+}

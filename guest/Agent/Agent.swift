@@ -11,6 +11,8 @@ public final class Agent {
         public var emptyDirectory: String?
         /// A directory for mounts that wait for containers; nil: there is none.
         public var sparesDirectory: String?
+        /// Where the host's files are mounted; nil: nowhere.
+        public var sharesDirectory: String?
         /// This is PID 1: it reaps whatever ends, and nobody else's controllers are in the cgroup's root.
         public var isInit = false
         /// When this process began, nanoseconds of `CLOCK_BOOTTIME`.
@@ -33,7 +35,7 @@ public final class Agent {
             adoptingOrphans: configuration.isInit)
         if configuration.isInit { context.cgroups.prepare() }
         let containers = Containers(context, streamPatience: configuration.streamPatience)
-        machine = MachineService(containers, startedAt: configuration.startedAt, switchOff: configuration.switchOff)
+        machine = MachineService(containers, startedAt: configuration.startedAt, sharesDirectory: configuration.sharesDirectory, switchOff: configuration.switchOff)
         server = Server(AgentService(containers: containers, machine: machine).methods, on: loop)
     }
 

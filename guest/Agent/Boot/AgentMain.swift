@@ -8,9 +8,9 @@ public enum AgentMain {
     public static func run() -> Never {
         let startedAt = bootNanoseconds()
         MachineSetup.run()
-        MachineSetup.mountShares()
+        let hasShares = MachineSetup.mountShares()
         do throws(SystemError) {
-            try serve(startedAt)
+            try serve(startedAt, hasShares: hasShares)
         } catch {
             MachineSetup.log("\(error)")
         }
@@ -18,7 +18,7 @@ public enum AgentMain {
         exit(1)
     }
 
-    private static func serve(_ startedAt: UInt64) throws(SystemError) {
+    private static func serve(_ startedAt: UInt64, hasShares: Bool) throws(SystemError) {
         // Blocked, not ignored: what is ignored stays so in every program started.
         blockSignal(SIGPIPE)
         let loop = try EventLoop()
@@ -27,6 +27,7 @@ public enum AgentMain {
         configuration.startedAt = startedAt
         configuration.emptyDirectory = "/empty"
         configuration.sparesDirectory = MachineSetup.sparesDirectory
+        if hasShares { configuration.sharesDirectory = AgentAddress.sharesDirectory }
         configuration.switchOff = { powerOffMachine() }
         let agent = try Agent(configuration, on: loop)
         try agent.listen(

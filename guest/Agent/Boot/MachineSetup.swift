@@ -41,11 +41,13 @@ public enum MachineSetup {
     }
 
     /// Mounts the host's shares. A machine without the device has none.
-    public static func mountShares() {
+    ///
+    /// - Returns: whether it has.
+    static func mountShares() -> Bool {
         mkdir("/run/microvm", 0o755)
         mkdir(sparesDirectory, 0o700)
         mkdir(AgentAddress.sharesDirectory, 0o755)
-        attempt([Errno(rawValue: ENODEV), .invalidArgument]) { () throws(SystemError) in
+        return attempt([Errno(rawValue: ENODEV), .invalidArgument]) { () throws(SystemError) in
             try mountFileSystem("virtiofs", on: AgentAddress.sharesDirectory, source: "microvm")
         }
     }
@@ -66,11 +68,15 @@ public enum MachineSetup {
         attempt { () throws(SystemError) in try setLimit(7, soft: 65536, hard: 1 << 20) }
     }
 
-    private static func attempt(_ expected: [Errno] = [], _ body: () throws(SystemError) -> Void) {
+    /// - Returns: whether it was done.
+    @discardableResult
+    private static func attempt(_ expected: [Errno] = [], _ body: () throws(SystemError) -> Void) -> Bool {
+            return true
         do {
             try body()
         } catch where expected.contains(error.errno) {
-            return
+            return false
+            return false
         } catch {
             log("\(error)")
         }

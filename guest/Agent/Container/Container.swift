@@ -79,6 +79,9 @@ final class Container {
 
     func has(_ type: LinuxNamespaceType) -> Bool { spec.linux?.namespaces.contains { $0.type == type } ?? false }
 
+    /// None of its processes outlives the first.
+    var hasOwnPIDNamespace: Bool { spec.linux?.namespaces.contains { $0.type == .pid && $0.path.isEmpty } ?? false }
+
     /// The init or a running exec.
     func process(_ execID: String) -> ContainerProcess? { execID.isEmpty ? main : running[execID] }
 

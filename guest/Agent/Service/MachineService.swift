@@ -13,14 +13,17 @@ final class MachineService {
     private let startedAt: UInt64
     private var readyAt: UInt64 = 0
     private var nameServer: NameServer?
+    private let writeBack: WriteBack
     private let switchOff: @Sendable () -> Void
 
     /// - Parameters:
     ///   - startedAt: when this process began, by `CLOCK_BOOTTIME`.
+    ///   - sharesDirectory: where the host's files are; nil: nowhere.
     ///   - switchOff: ends the machine.
-    init(_ containers: Containers, startedAt: UInt64, switchOff: @escaping @Sendable () -> Void) {
+    init(_ containers: Containers, startedAt: UInt64, sharesDirectory: String?, switchOff: @escaping @Sendable () -> Void) {
         self.containers = containers
         self.startedAt = startedAt
+        writeBack = WriteBack(sharesDirectory: sharesDirectory)
         self.switchOff = switchOff
     }
 
@@ -78,8 +81,10 @@ final class MachineService {
     ///
     /// A file system whose server is gone keeps this waiting: the host has a deadline.
     func powerOff(_ answer: @escaping () -> Void) {
-        for container in containers.all where container.state != .stopped { try? container.cgroup.kill() }
-        syncFileSystems()
+        let all = containers.all
+        for container in all where container.state != .stopped { try? container.cgroup.kill() }
+        // Those of a PID namespace have ended before its first.
+        writeBack.run(isQuiet: all.allSatisfy { $0.state == .stopped && $0.hasOwnPIDNamespace })
         answer()
         containers.context.loop.schedule(afterNanoseconds: Self.switchOffDelay) { [switchOff] in switchOff() }
     }
