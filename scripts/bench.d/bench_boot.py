@@ -5,6 +5,8 @@ import subprocess
 
 import common
 
+QEMU = "QEMU -M microvm"
+
 
 def run(options):
     table = common.Table("ms")
@@ -17,13 +19,18 @@ def run(options):
             common.VMM, "--cpus", str(options.cpus), "--memory", str(128 << 20), "--kernel-fd", str(kernel), "--image-fd", str(root),
         ]  # fmt: skip
         rows = {"microvm-vmm": lambda: table.add("microvm-vmm", common.milliseconds(ours, pass_fds=(kernel, root)))}
-        if shutil.which("qemu-system-x86_64"):
-            peer = common.qemu("", 128, options.cpus, "-initrd", common.initrd(directory, init))
-            rows["QEMU -M microvm"] = lambda: table.add("QEMU -M microvm", common.milliseconds(peer))
-        else:
-            table.leave_out("QEMU -M microvm", "not installed")
+        if peer := qemu(table, directory, init, options.cpus):
+            rows[QEMU] = lambda: table.add(QEMU, common.milliseconds(peer))
         common.in_turn(table, rows, options.runs)
     return table
+
+
+def qemu(table, directory, init, cpus):
+    """The command that boots our kernel to `init`; None: the table says why not."""
+    if shutil.which("qemu-system-x86_64"):
+        return common.qemu("", 128, cpus, "-initrd", common.initrd(directory, init))
+    table.leave_out(QEMU, "not installed")
+    return None
 
 
 def guest_image(directory, init):

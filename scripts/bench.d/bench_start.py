@@ -1,7 +1,8 @@
-"""How long a whole `run` of true takes."""
+"""How long a whole `run` of true takes, and QEMU's boot to an init that switches off at once."""
 import os
 import uuid
 
+import bench_boot
 import common
 
 
@@ -23,5 +24,8 @@ def run(options):
             "microvm --cold": lambda: measure("microvm --cold", microvm, *machine, "--cold", "--bundle", bundle),
         }
         rows |= {row: lambda row=row, command=command: measure(row, command) for row, command in runtimes.items()}
+        init = common.compile_static("poweroff.c", directory)
+        if peer := bench_boot.qemu(table, directory, init, options.cpus):
+            rows[bench_boot.QEMU] = lambda: table.add(bench_boot.QEMU, common.milliseconds(peer))
         common.in_turn(table, rows, options.runs)
     return table
