@@ -64,7 +64,7 @@ struct LifecycleTests {
 
     @Test("a monitor that is killed leaves a stopped container, which delete removes, and the id is free again", arguments: [false, true])
     func monitorKilled(started: Bool) throws {
-        try host.script("sleep 1000")
+        try host.script("exec sleep 1000")
         #expect(try host.microvm("create", "--bundle", host.bundle, "c").status == 0)
         if started { #expect(try host.microvm("start", "c").status == 0) }
         kill(try host.pid("c"), SIGKILL)
@@ -114,7 +114,7 @@ struct LifecycleTests {
 
     @Test("exec: output, input, status, user's words; detached ones have a process of their own")
     func exec() throws {
-        try host.script("sleep 1000")
+        try host.script("exec sleep 1000")
         #expect(try host.microvm("run", "-d", "--bundle", host.bundle, "c").status == 0)
         let ended = try host.microvm("exec", "-e", "A=b", "c", "/bin/sh", "-c", "echo $A; echo err >&2; exit 9")
         #expect(ended.status == 9)
@@ -124,7 +124,7 @@ struct LifecycleTests {
         #expect(missing.status == 255)
         #expect(missing.errors.contains("/no/such"))
 
-        try host.write("process.json", JSON.encode(OCI.Process(args: ["/bin/sh", "-c", "sleep 1000"], cwd: "/")))
+        try host.write("process.json", JSON.encode(OCI.Process(args: ["/bin/sh", "-c", "exec sleep 1000"], cwd: "/")))
         #expect(try host.microvm("exec", "--process", "\(host.path)/process.json", "--detach", "--pid-file", "\(host.path)/pid", "c").status == 0)
         let pid = try #require(Int32(try host.read("pid")))
         let listed = try host.microvm("ps", "--format", "json", "c").output
@@ -139,7 +139,7 @@ struct LifecycleTests {
 
     @Test("processes nobody executed here are not believed")
     func strangers() throws {
-        try host.script("sleep 1000")
+        try host.script("exec sleep 1000")
         #expect(try host.start(["run", "-d", "--bundle", host.bundle, "c"], fault: "strangers").wait().status == 0)
         #expect(try host.microvm("ps", "-f", "json", "c").output == "[\(try host.pid("c"))]")
         #expect(try host.microvm("delete", "-f", "c").status == 0)
@@ -147,7 +147,7 @@ struct LifecycleTests {
 
     @Test("pause and resume change the state, and only from the right one")
     func pause() throws {
-        try host.script("sleep 1000")
+        try host.script("exec sleep 1000")
         #expect(try host.microvm("run", "-d", "--bundle", host.bundle, "c").status == 0)
         #expect(try host.microvm("resume", "c").errors.contains("container not paused"))
         #expect(try host.microvm("pause", "c").status == 0)
@@ -193,9 +193,9 @@ struct LifecycleTests {
 
     @Test("what a detached container closes is closed on the host, and it goes on", arguments: [["run", "--detach"], ["create"], ["exec", "--detach"]])
     func closedStreams(command: [String]) throws {
-        let script = "echo said; exec </dev/null >/dev/null 2>&1; sleep 1000"
+        let script = "echo said; exec </dev/null >/dev/null 2>&1; exec sleep 1000"
         let isExec = command[0] == "exec"
-        try host.script(isExec ? "sleep 1000" : script)
+        try host.script(isExec ? "exec sleep 1000" : script)
         if isExec { #expect(try host.microvm("run", "--detach", "--bundle", host.bundle, "c").status == 0) }
         let reading, feeding: Descriptor
         do {

@@ -164,7 +164,7 @@ struct RunTests {
 
     @Test("a machine that is killed is 120")
     func machineKilled() throws {
-        try host.script("echo ready; sleep 1000")
+        try host.script("echo ready; exec sleep 1000")
         let running = try host.start(["run", host.bundle])
         try running.waitForOutput("ready")
         for machine in try host.machines() { kill(machine, SIGKILL) }
@@ -176,7 +176,7 @@ struct RunTests {
 
     @Test("a command that is killed takes its machine along, and the next one sweeps up")
     func commandKilled() throws {
-        try host.script("echo ready; sleep 1000")
+        try host.script("echo ready; exec sleep 1000")
         let running = try host.start(["run", host.bundle])
         try running.waitForOutput("ready")
         kill(running.child.pid, SIGKILL)
@@ -190,7 +190,7 @@ struct RunTests {
 
     @Test("a guest that takes no signals is ended")
     func deaf() throws {
-        try host.script("echo ready; sleep 1000")
+        try host.script("echo ready; exec sleep 1000")
         let running = try host.start(["run", host.bundle], fault: "deafToSignals")
         try running.waitForOutput("ready")
         kill(running.child.pid, SIGTERM)
