@@ -69,11 +69,6 @@ public final class Descriptor: Sendable {
         try check(clinux_fcntl(raw, F_SETFL, Int(wanted)), "set descriptor flags")
     }
 
-    /// Makes non-blocking what was just made here and has no other flag yet: nothing needs to be read first.
-    public func setOnlyNonBlocking() throws(SystemError) {
-        try check(clinux_fcntl(raw, F_SETFL, Int(O_NONBLOCK)), "set descriptor flags")
-    }
-
     /// `stat(2)` of the open file.
     public func status() throws(SystemError) -> stat {
         var result = stat()

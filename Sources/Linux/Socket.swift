@@ -115,8 +115,8 @@ extension Descriptor {
         try check(unsafe pipe2(&pair, O_CLOEXEC | (ends == .both ? O_NONBLOCK : 0)), "pipe")
         let pipe = (reading: Descriptor(adopting: pair[0]), writing: Descriptor(adopting: pair[1]))
         switch ends {
-        case .reading: try pipe.reading.setOnlyNonBlocking()
-        case .writing: try pipe.writing.setOnlyNonBlocking()
+        case .reading: try pipe.reading.setNonBlocking()
+        case .writing: try pipe.writing.setNonBlocking()
         case .both: break
         }
         return pipe

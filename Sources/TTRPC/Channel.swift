@@ -21,13 +21,11 @@ public final class Channel {
     public var onClose: ((SystemError?) -> Void)?
 
     /// Takes over a connected socket and makes it non-blocking. The process must ignore `SIGPIPE`.
-    ///
-    /// - Parameter isNonBlocking: it is already.
-    public init(_ socket: Descriptor, isNonBlocking: Bool = false, on loop: EventLoop, outputLimit: Int = 1 << 20) throws(SystemError) {
+    public init(_ socket: Descriptor, on loop: EventLoop, outputLimit: Int = 1 << 20) throws(SystemError) {
         self.socket = socket
         self.loop = loop
         self.outputLimit = outputLimit
-        if !isNonBlocking { try socket.setNonBlocking() }
+        try socket.setNonBlocking()
         try loop.add(socket, interest) { [weak self] in self?.ready($0) }
     }
 

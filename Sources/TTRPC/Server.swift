@@ -15,10 +15,8 @@ public final class Server {
     public var connectionCount: Int { connections.count }
 
     /// Serves `socket` until it ends, then calls `onClose`. Replies still owed are dropped then.
-    ///
-    /// - Parameter isNonBlocking: it need not be made so.
-    public func serve(_ socket: Descriptor, isNonBlocking: Bool = false, onClose: @escaping () -> Void = {}) throws(SystemError) {
-        let channel = try Channel(socket, isNonBlocking: isNonBlocking, on: loop)
+    public func serve(_ socket: Descriptor, onClose: @escaping () -> Void = {}) throws(SystemError) {
+        let channel = try Channel(socket, on: loop)
         let core = ServerCore(methods) { [weak channel] in channel?.send($0) }
         let key = ObjectIdentifier(channel)
         connections[key] = (channel, core)

@@ -51,7 +51,7 @@ public final class Agent {
     public func listen(calls: Descriptor, streams: Descriptor) throws(SystemError) {
         try calls.setNonBlocking()
         try context.loop.add(calls, .readable) { [server] _ in
-            while let socket = try? calls.accept(nonBlocking: true) { try? server.serve(socket, isNonBlocking: true) }
+            while let socket = try? calls.accept() { try? server.serve(socket) }
         }
         try context.streams.serve(streams)
     }

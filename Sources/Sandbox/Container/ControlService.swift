@@ -28,13 +28,13 @@ final class ControlService {
     }
 
     private func accept() {
-        guard let socket = try? listener.accept(nonBlocking: true) else { return }
+        guard let socket = try? listener.accept() else { return }
         let session = Session(monitor)
         let server = Server(session.methods(), on: loop)
         let key = ObjectIdentifier(server)
         servers[key] = server
         do throws(SystemError) {
-            try server.serve(socket, isNonBlocking: true) { [weak self] in
+            try server.serve(socket) { [weak self] in
                 session.close()
                 self?.servers[key] = nil
             }

@@ -42,9 +42,7 @@ extension Containers {
         let streams = try ProcessStreams(
             request.streams, sockets, isTerminal: process.terminal, owner: owner, on: context.loop)
         var steps = try ProcessSteps(process: process, in: container.spec, home: home(process, container))
-        steps.streams = streams.forProcess.map { $0?.raw }
-        steps.null = context.null.raw
-        steps.passed = streams.passed.map { ($0.number, $0.descriptor.raw) }
+        steps.take(streams, null: context.null)
         steps.filter = container.filter
         let (child, program) = try request.cgroup.isEmpty ? spawn(steps, container) : spawn(steps, container, below: request.cgroup)
         streams.releaseProcessEnds()

@@ -105,9 +105,7 @@ final class Creation {
         options.cgroup = cgroup.directory
         options.copiesMemory = ProcessSteps.needsOwnMemory(process)
         var steps = try ProcessSteps(process: process, in: spec, home: home())
-        steps.streams = streams.forProcess.map { $0?.raw }
-        steps.null = context.null.raw
-        steps.passed = streams.passed.map { ($0.number, $0.descriptor.raw) }
+        steps.take(streams, null: context.null)
         steps.filter = filter
         steps.waitsForStart = true
         var made: ContainerProgram?

@@ -25,7 +25,7 @@ final class Launch {
         self.loop = loop
         self.onCheckpoint = onCheckpoint
         self.onEnd = onEnd
-        try process.control.setOnlyNonBlocking()
+        try process.control.setNonBlocking()
         // The loop holds it: it lives until the child's end of the socket is closed.
         try loop.add(process.control, .readable) { _ in _ = self.read() }
         startTimer(deadline)

@@ -29,6 +29,13 @@ struct ProcessSteps {
     /// Installing a filter takes this capability, or a promise never to gain any.
     private var keepsAdmin: Bool { filter != nil && !process.noNewPrivileges }
 
+    /// The child inherits these, and the agent's null device.
+    mutating func take(_ streams: ProcessStreams, null: Descriptor) {
+        self.streams = streams.forProcess.map { $0?.raw }
+        self.null = null.raw
+        passed = streams.passed.map { ($0.number, $0.descriptor.raw) }
+    }
+
     /// A new terminal of the devpts at `/dev/pts`; hands its master to the agent and returns the other end.
     func openTerminal(
         in root: SystemCallProgram.Argument, _ program: inout SystemCallProgram, master: SystemCallProgram.Register, control: Int32
