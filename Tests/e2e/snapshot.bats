@@ -168,13 +168,14 @@ saved() {
     wait "$other" || true
     for round in 1 2; do
         microvm restore "$snapshot" <"$BATS_TEST_TMPDIR/in" >"$BATS_TEST_TMPDIR/again.out" 3>&- &
+        other=$!
         echo "word$round" >&7
         wait_for 20 grep -q "got word$round" "$BATS_TEST_TMPDIR/again.out"
         run -0 microvm ps first
         [[ $output != *'sleep 1000'* ]]
         rm -r "$snapshot"
         microvm snapshot --stop first "$snapshot"
-        wait
+        wait "$other" || true
     done
 }
 
