@@ -9,7 +9,7 @@ import Testing
 /// Programs as lists, not run: what is called, in what order.
 @Suite("Container programs")
 struct ProgramTests {
-    private func program(_ change: (inout Spec) -> Void = { _ in }) throws -> SystemCallProgram {
+    private func program(absent: Set<String> = [], _ change: (inout Spec) -> Void = { _ in }) throws -> SystemCallProgram {
         var spec = Spec.template()
         spec.root = Root(path: "/root/fs")
         spec.process?.terminal = false
@@ -17,7 +17,9 @@ struct ProgramTests {
         var steps = try ProcessSteps(process: #require(spec.process), in: spec, home: nil)
         steps.streams = [10, 11, 12]
         steps.waitsForStart = true
-        return ContainerProgram(spec, .init(control: 9, process: steps)).program
+        var inputs = ContainerProgram.Inputs(control: 9, process: steps)
+        inputs.absentPaths = absent
+        return ContainerProgram(spec, inputs).program
     }
 
     private func stages(_ program: SystemCallProgram) -> [String] {
@@ -32,6 +34,29 @@ struct ProgramTests {
     func pure() throws {
         #expect(try program() == program())
         #expect(try program() != program { $0.hostname = "other" })
+    }
+
+    @Test("what procfs does not have is not looked for, unless something else is at /proc")
+    func absent() throws {
+        func covered(_ change: (inout Spec) -> Void) throws -> [String] {
+            try stages(program(absent: ["/proc/acpi", "/proc/bus"], change)).filter { $0.hasPrefix("maskedPaths") || $0.hasPrefix("readonlyPaths") }
+        }
+        let all = ["maskedPaths /proc/acpi", "maskedPaths /proc/keys", "readonlyPaths /proc/bus", "readonlyPaths /proc/sys"]
+        func paths(_ spec: inout Spec) {
+            spec.linux?.maskedPaths = ["/proc/acpi", "/proc/keys"]
+            spec.linux?.readonlyPaths = ["/proc/bus", "/proc/sys"]
+        }
+        #expect(try covered(paths) == ["maskedPaths /proc/keys", "readonlyPaths /proc/sys"])
+        for other in [
+            Mount(destination: "/proc", type: "bind", source: "/srv", options: ["rbind"]), Mount(destination: "/proc/", type: "proc", source: "/proc", options: ["bind"]),
+            Mount(destination: "/proc", type: "tmpfs"), Mount(destination: "/", type: "bind", source: "/srv", options: ["rbind"]),
+        ] {
+            #expect(try covered { paths(&$0); $0.mounts.append(other) } == all)
+        }
+        #expect(try covered { paths(&$0); $0.mounts.removeAll { $0.type == "proc" } } == all)
+        #expect(try covered { paths(&$0); $0.mounts.append(Mount(destination: "/proc", options: ["remount", "ro"])) }.count == 2)
+        #expect(["/proc/acpi", "/proc/sysrq-trigger"].allSatisfy(ContainerProgram.isOfProc))
+        #expect(!["/proc", "/proc/", "/proc/1", "/proc/sys/kernel", "/sys/firmware", "/procs/a", "acpi"].contains(where: ContainerProgram.isOfProc))
     }
 
     @Test("the view of the machine first, the user last, then the wait for start and the program")

@@ -117,6 +117,7 @@ final class Creation {
                 inputs.cgroup = self.context.cgroups.path + "/" + self.cgroup.path.joined(separator: "/")
                 for (index, spare) in self.spareFileSystems { inputs.made[index] = spare.made(for: self.spec.mounts[index], of: self.spec) }
                 inputs.emptyDirectory = self.context.emptyDirectory
+                inputs.absentPaths = self.context.spares.absentPaths
                 let program = ContainerProgram(self.spec, inputs)
                 made = program
                 return program.program

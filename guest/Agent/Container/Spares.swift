@@ -12,6 +12,8 @@ final class Spares {
     private let directory: String?
     private var fileSystems: [SpareFileSystem] = []
     private var ipcNamespace: Descriptor?
+    /// Paths of procfs that this kernel does not have, of those that the spec last made for keeps its container from.
+    private(set) var absentPaths: Set<String> = []
 
     var count: Int { fileSystems.count + (ipcNamespace == nil ? 0 : 1) }
 
@@ -28,6 +30,7 @@ final class Spares {
             }
         }
         ipcNamespace = try? Self.newIPCNamespace()
+        absentPaths = Self.absentPaths(of: spec)
     }
 
     /// Takes what the mounts of `spec` ask for, by their places among them.
@@ -56,6 +59,15 @@ final class Spares {
         guard mount.type == "tmpfs" || mount.type == "devpts" && mount.options.contains("newinstance") else { return false }
         return plan.hasOnlyAttributes && !mount.options.contains("ro")
     }
+
+    /// A look at a name that is not there costs 3.7 ms where ring 0 is interpreted, and a container makes eight.
+    private static func absentPaths(of spec: Spec) -> Set<String> {
+        // A kernel that loads modules may have them later.
+        guard isAbsent("/proc/modules"), let linux = spec.linux else { return [] }
+        return Set((linux.maskedPaths + linux.readonlyPaths).filter { ContainerProgram.isOfProc($0) && isAbsent($0) })
+    }
+
+    private static func isAbsent(_ path: String) -> Bool { access(path, F_OK) != 0 && errno == ENOENT }
 
     private static func newIPCNamespace() throws(SystemError) -> Descriptor {
         let path = "/proc/thread-self/ns/ipc"

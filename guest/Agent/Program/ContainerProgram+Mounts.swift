@@ -191,8 +191,21 @@ extension ContainerProgram {
 
     /// Masked and read-only paths (config-linux.md): what is not there needs no covering.
     mutating func restrictPaths() {
-        for path in linux.maskedPaths { mask(path) }
-        for path in linux.readonlyPaths { makeReadOnly(path) }
+        let absent = hasProc ? inputs.absentPaths : []
+        for path in linux.maskedPaths where !absent.contains(path) { mask(path) }
+        for path in linux.readonlyPaths where !absent.contains(path) { makeReadOnly(path) }
+    }
+
+    /// What is at `/proc` is a procfs.
+    private var hasProc: Bool {
+        let last = mounts.last { ["/", "/proc"].contains($0.normalizedDestination) && !$0.options.contains("remount") }
+        return last.map { $0.type == "proc" && !$0.isBind } ?? false
+    }
+
+    /// Whether a path is an entry of procfs that is no process's.
+    static func isOfProc(_ path: String) -> Bool {
+        guard path.hasPrefix("/proc/"), let first = path.dropFirst(6).first else { return false }
+        return !first.isNumber && !path.dropFirst(6).contains("/")
     }
 
     private mutating func mask(_ path: String) {

@@ -32,6 +32,8 @@ struct ContainerProgram {
         var made: [Int: MadeFileSystem] = [:]
         /// A directory nobody can put anything into.
         var emptyDirectory: String?
+        /// Paths that no procfs of this kernel has.
+        var absentPaths: Set<String> = []
     }
 
     let spec: Spec

@@ -122,9 +122,7 @@ struct ProcessSteps {
             program.call(SYS_fchdir, .register(directory), into: entered, tolerating: [.permissionDenied])
         }
         program.stage("process.capabilities")
-        for capability in capabilities.dropped {
-            program.call(SYS_prctl, .literal(PR_CAPBSET_DROP), .literal(capability), tolerating: [.invalidArgument])
-        }
+        program.keepCapabilities(capabilities)
         let user = process.user
         program.stage("process.user")
         program.call(SYS_setgroups, .literal(Int32(truncatingIfNeeded: user.additionalGids.count)), groups(&program))
@@ -182,6 +180,19 @@ extension SystemCallProgram {
         let list = structure([.value(UInt64(filter.code.count / 8)), .address(code)])
         // SECCOMP_SET_MODE_FILTER
         call(SYS_seccomp, 1, .literal(Int32(bitPattern: filter.flags)), list)
+    }
+
+    /// Takes all but these out of the bounding set: at once by our kernel (kernel-config/patches), one by one by others.
+    fileprivate mutating func keepCapabilities(_ capabilities: CapabilitySets) {
+        if capabilities.dropped.isEmpty { return }
+        let kept = capabilities.bounding
+        let halves = [UInt32(truncatingIfNeeded: kept), UInt32(truncatingIfNeeded: kept >> 32)].map { Argument.literal(Int32(bitPattern: $0)) }
+        call(SYS_prctl, .literal(PR_CAPBSET_DROP), -1, halves[0], halves[1], tolerating: [.invalidArgument])
+        onTolerated {
+            for capability in capabilities.dropped {
+                $0.call(SYS_prctl, .literal(PR_CAPBSET_DROP), .literal(capability), tolerating: [.invalidArgument])
+            }
+        }
     }
 
     /// capset(2) of the calling thread, with `CAP_SYS_ADMIN` kept for a little longer if asked for.
