@@ -111,14 +111,9 @@ extension Descriptor {
 
     /// A pipe of which one end does not wait, or both.
     public static func pipe(nonBlocking ends: Direction) throws(SystemError) -> (reading: Descriptor, writing: Descriptor) {
-        var pair: [Int32] = [-1, -1]
-        try check(unsafe pipe2(&pair, O_CLOEXEC | (ends == .both ? O_NONBLOCK : 0)), "pipe")
-        let pipe = (reading: Descriptor(adopting: pair[0]), writing: Descriptor(adopting: pair[1]))
-        switch ends {
-        case .reading: try pipe.reading.setNonBlocking()
-        case .writing: try pipe.writing.setNonBlocking()
-        case .both: break
-        }
+        let pipe = try pipe()
+        if ends != .writing { try pipe.reading.setNonBlocking() }
+        if ends != .reading { try pipe.writing.setNonBlocking() }
         return pipe
     }
 

@@ -62,6 +62,24 @@ teardown() { nothing_left; }
     [[ $(setpriv --groups 7,8 "$microvm_program" --root "$STATE" run "$BUNDLE") =~ ^Groups:.7\ 8\ *$ ]]
 }
 
+# bats test_tags=smoke
+@test "whatever there is of the masked and read-only paths is covered" {
+    local paths
+    paths=$(jq -r '.linux | .maskedPaths + .readonlyPaths | unique[]' "$BUNDLE/config.json")
+    [[ $paths == */proc/acpi*/proc/keys*/proc/sys* ]]
+    script_is 'cut -d " " -f 5 /proc/self/mountinfo; cat /proc/keys /proc/timer_list; echo x >/proc/sys/kernel/domainname'
+    run -1 --separate-stderr microvm run "$BUNDLE"
+    [[ $stderr == *'Read-only file system'* ]]
+    local covered
+    covered=$(grep -xF "$paths" <<<"$output" | sort)
+    # Nothing but mounts: the covered files are empty.
+    [ "$(grep -cv '^/' <<<"$output")" = 0 ]
+    configure "$BUNDLE" '.linux.maskedPaths = [] | .linux.readonlyPaths = []'
+    script_is "ls -d ${paths//$'\n'/ } 2>/dev/null"
+    [ "$(microvm run "$BUNDLE" | tr -d '\r' | sort)" = "$covered" ]
+    [ "$(wc -l <<<"$covered")" -ge 6 ]
+}
+
 @test "capabilities, no_new_privs and seccomp are the spec's" {
     configure "$BUNDLE" '.process.noNewPrivileges = true
         | .process.capabilities = {bounding: ["CAP_KILL"], effective: ["CAP_KILL"], permitted: ["CAP_KILL"]}

@@ -204,8 +204,8 @@ extension ContainerProgram {
 
     /// Whether a path is an entry of procfs that is no process's.
     static func isOfProc(_ path: String) -> Bool {
-        guard path.hasPrefix("/proc/"), let first = path.dropFirst(6).first else { return false }
-        return !first.isNumber && !path.dropFirst(6).contains("/")
+        let name = path.dropFirst("/proc/".count)
+        return path.hasPrefix("/proc/") && name.first?.isNumber == false && !name.contains("/")
     }
 
     private mutating func mask(_ path: String) {
